@@ -1,0 +1,132 @@
+"""Leases: how workers, in one process or many, share the items of a stage without doing one twice.
+
+A claim carries a fencing token that grows with each claim of the item. A worker that lost its lease (it expired while
+it hung, and another claimed the item) finds its token stale when it finishes, and its result is dropped.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, exists, select, update
+from sqlalchemy.orm import Session
+
+from db.engine import Catalogue
+from db.models import Lease, now
+
+LEASE_SECONDS = 120.0
+
+
+class LeaseLost(Exception):
+    """Another worker claimed the item in the meantime; its result stands."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """The right to work on one item of one stage until it expires."""
+
+    stage: str
+    item_id: str
+    owner: str
+    token: int
+
+
+def worker_name(number: int = 0) -> str:
+    """A name for a worker that is unique among all that may share the dataset."""
+    return f"{socket.gethostname()}:{os.getpid()}:{number}"
+
+
+def claim(
+    catalogue: Catalogue,
+    stage: str,
+    candidates: Select[Any],
+    owner: str,
+    *,
+    limit: int = 1,
+    seconds: float = LEASE_SECONDS,
+) -> list[Claim]:
+    """Claim up to `limit` of the `candidates` (a query for item ids) that nobody holds, in the query's order."""
+    identity = candidates.selected_columns[0]
+    with catalogue.writing() as session:
+        moment = now()
+        held = exists().where(
+            Lease.stage == stage, Lease.item_id == identity, Lease.owner.is_not(None), Lease.expires_at > moment
+        )
+        wanted: list[str] = list(session.scalars(candidates.where(~held).limit(limit)))
+        known = {
+            lease.item_id: lease
+            for lease in session.scalars(select(Lease).where(Lease.stage == stage, Lease.item_id.in_(wanted)))
+        }
+        claims = []
+        for item_id in wanted:
+            lease = known.get(item_id)
+            if lease is None:
+                lease = Lease(stage=stage, item_id=item_id, token=0)
+                session.add(lease)
+            lease.owner = owner
+            lease.token += 1
+            lease.expires_at = moment + timedelta(seconds=seconds)
+            claims.append(Claim(stage=stage, item_id=item_id, owner=owner, token=lease.token))
+        return claims
+
+
+def finish(session: Session, claimed: Claim) -> None:
+    """Give the item back, in the transaction that stores its result. Raises `LeaseLost` if the claim is stale."""
+    done = session.execute(update(Lease).where(_is(claimed)).values(owner=None))
+    if done.rowcount != 1:  # type: ignore[attr-defined]
+        raise LeaseLost(f"{claimed.stage} of {claimed.item_id} was taken over by another worker")
+
+
+def release(catalogue: Catalogue, claims: list[Claim]) -> None:
+    """Give items back without a result; stale claims are ignored."""
+    if not claims:
+        return
+    with catalogue.writing() as session:
+        for claimed in claims:
+            session.execute(update(Lease).where(_is(claimed)).values(owner=None))
+
+
+def renew(catalogue: Catalogue, claimed: Claim, seconds: float = LEASE_SECONDS) -> None:
+    """Hold an item longer. Raises `LeaseLost` if the claim is stale."""
+    with catalogue.writing() as session:
+        expires = now() + timedelta(seconds=seconds)
+        done = session.execute(update(Lease).where(_is(claimed)).values(expires_at=expires))
+        if done.rowcount != 1:  # type: ignore[attr-defined]
+            raise LeaseLost(f"{claimed.stage} of {claimed.item_id} was taken over by another worker")
+
+
+@contextmanager
+def held(catalogue: Catalogue, claimed: Claim, seconds: float = LEASE_SECONDS) -> Iterator[None]:
+    """Renew a claim in the background for as long as the block runs; `finish` tells if it was lost all the same."""
+    stop = threading.Event()
+
+    def beat() -> None:
+        while not stop.wait(seconds / 3):
+            try:
+                renew(catalogue, claimed, seconds)
+            except LeaseLost:
+                return
+
+    thread = threading.Thread(target=beat, name=f"lease {claimed.item_id}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _is(claimed: Claim) -> ColumnElement[bool]:
+    return and_(
+        Lease.stage == claimed.stage,
+        Lease.item_id == claimed.item_id,
+        Lease.owner == claimed.owner,
+        Lease.token == claimed.token,
+    )
