@@ -1,0 +1,138 @@
+"""Still images of any size and kind to the square RGB input of a generator, and the way back to their aspect."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from modeling.errors import ModelingError
+
+Image = NDArray[np.uint8]  # (H, W, 3), sRGB
+Fit = Literal["crop", "pad"]
+
+ORIENTATION_TAG = 0x0112  # EXIF 2.32, 4.6.4 A
+
+
+class ImageError(ModelingError):
+    """A file that is no image, or one that cannot be used."""
+
+
+def read_image(path: Path) -> Image:
+    """The image in `path` as the viewer sees it: turned by its EXIF orientation, (H, W, 3) uint8 RGB.
+
+    Grey becomes RGB, 16 bits become 8, transparent pixels are laid over white. ImageError where `path` is missing,
+    no image, or cut short.
+    """
+    try:
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read: {error.strerror or error}") from None
+    if data.size == 0:
+        raise ImageError(f"{path} is empty")
+    try:
+        with _quiet():
+            colour = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH)  # turns by EXIF, drops alpha
+            whole, kinds, metadata = cv2.imdecodeWithMetadata(data, flags=cv2.IMREAD_UNCHANGED)  # does neither
+    except cv2.error:
+        colour = None
+    if colour is None:
+        raise ImageError(f"{path} is not an image, or is damaged: give a JPEG, PNG, WebP, TIFF, BMP or GIF file")
+    rgb = _eight_bits(np.asarray(colour), path)
+    if whole is not None and whole.ndim == 3 and whole.shape[2] == 4:
+        alpha = _turned(_eight_bits(np.asarray(whole[..., 3]), path), _orientation(kinds, metadata))
+        if alpha.shape == rgb.shape[:2] and alpha.min() < 255:
+            opacity = alpha[..., None].astype(np.float32) / 255
+            rgb = np.rint(rgb * opacity + 255 * (1 - opacity)).astype(np.uint8)
+    return rgb
+
+
+def _eight_bits(image: NDArray[Any], path: Path) -> NDArray[np.uint8]:
+    if image.dtype == np.uint8:
+        return image
+    if image.dtype == np.uint16:
+        return np.rint(image / 257.0).astype(np.uint8)  # 65535 / 255
+    raise ImageError(f"{path} has pixels of type {image.dtype}: save it with 8 or 16 bits a channel")
+
+
+def _orientation(kinds: Any, metadata: Any) -> int:
+    """The EXIF orientation (1 to 8) of what `imdecodeWithMetadata` returned beside the pixels; 1 where none is given."""
+    for kind, block in zip(kinds, metadata, strict=False):
+        if kind == cv2.IMAGE_METADATA_EXIF:
+            exif = bytes(block).removeprefix(b"Exif\0\0")
+            order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+            if order is None:
+                return 1
+            with contextlib.suppress(struct.error):  # a damaged block counts as none
+                (first,) = struct.unpack_from(order + "I", exif, 4)
+                (entries,) = struct.unpack_from(order + "H", exif, first)
+                for entry in range(entries):
+                    tag, _, _, value = struct.unpack_from(order + "HHIH", exif, first + 2 + 12 * entry)
+                    if tag == ORIENTATION_TAG:
+                        return int(value)
+    return 1
+
+
+def _turned(plane: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """`plane` (H, W) as its EXIF orientation shows it."""
+    if orientation in (5, 6, 7, 8):
+        plane = plane.T
+    if orientation in (3, 4, 7, 8):
+        plane = plane[::-1]
+    if orientation in (2, 3, 6, 7):
+        plane = plane[:, ::-1]
+    return plane
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """OpenCV without its own words on stderr about damaged files: ours say it in one line."""
+    level = cv2.getLogLevel()
+    cv2.setLogLevel(0)
+    try:
+        yield
+    finally:
+        cv2.setLogLevel(level)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """An image made square for the network, and the part of the square that holds the picture."""
+
+    square: Image  #                     (R, R, 3)
+    box: tuple[int, int, int, int]  #    top, left, height, width in the square
+
+
+def fit_square(image: Image, resolution: int, fit: Fit) -> Fitted:
+    """`image` (H, W, 3) at `resolution` without a change of its aspect.
+
+    `crop` takes the largest centred square. `pad` keeps the whole image and mirrors its edges into the rest of the
+    square; the box, of even sides as video codecs need them, says where the image is, so that a result can be cut back.
+    """
+    height, width = image.shape[:2]
+    if fit == "crop":
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        square = _resized(image[top : top + side, left : left + side], resolution, resolution)
+        return Fitted(square=square, box=(0, 0, resolution, resolution))
+    scale = resolution / max(height, width)
+    inner_height, inner_width = (max(2, 2 * round(side * scale / 2)) for side in (height, width))
+    top, left = (resolution - inner_height) // 2, (resolution - inner_width) // 2
+    inner = _resized(image, inner_height, inner_width)
+    bottom, right = resolution - inner_height - top, resolution - inner_width - left
+    square = cv2.copyMakeBorder(inner, top, bottom, left, right, cv2.BORDER_REFLECT)
+    return Fitted(square=np.asarray(square, np.uint8), box=(top, left, inner_height, inner_width))
+
+
+def _resized(image: Image, height: int, width: int) -> Image:
+    smaller = height * width < image.shape[0] * image.shape[1]
+    method = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
+    resized = cv2.resize(np.ascontiguousarray(image), (width, height), interpolation=method)
+    return np.asarray(resized, np.uint8)
