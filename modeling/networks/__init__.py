@@ -1,0 +1,15 @@
+"""The networks: the `style` generator (Fig. 3.7) and the dual discriminators (section 3.6).
+
+`build_generator` and `build_discriminators` make them from a `Config`; initial weights depend on its seed alone.
+"""
+
+from modeling.networks.discriminators import SpatialDiscriminator, TemporalDiscriminator, build_discriminators
+from modeling.networks.generator import StyleGenerator, build_generator
+
+__all__ = [
+    "SpatialDiscriminator",
+    "StyleGenerator",
+    "TemporalDiscriminator",
+    "build_discriminators",
+    "build_generator",
+]

@@ -1,0 +1,91 @@
+"""Residual blocks of encoder and discriminators (Fig. 3.3), self-attention, and spectral normalisation.
+
+Shapes: N batch (clips and frames folded), C channels, H and W height and width, P = H*W positions, ... any of THW.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations, parametrize
+
+from modeling.networks.convolution import Conv, average_pool
+
+
+class ResidualBlock(nn.Module):
+    """ReLU-conv3-ReLU-conv3-half beside conv1-half, summed; the middle width is the output's.
+
+    The same graph is the encoder's GResNet block (bilinear half of an even size is the average of 2x2 pixels; no batch
+    norm) and the discriminators' DResNet block, there in 2 or 3 dimensions.
+    """
+
+    def __init__(
+        self, channels: int, out: int, *, dims: int = 2, leading_relu: bool = True, halve: bool = True
+    ) -> None:
+        super().__init__()
+        self.conv1 = Conv(dims, channels, out, 3)
+        self.conv2 = Conv(dims, out, out, 3, pool=halve)
+        self.skip = Conv(dims, channels, out, 1)
+        self.leading_relu, self.halve = leading_relu, halve
+
+    def forward(self, x_NC___: Tensor) -> Tensor:
+        y: Tensor = self.conv1(F.relu(x_NC___) if self.leading_relu else x_NC___)
+        y = self.conv2(F.relu(y))
+        # A 1x1 convolution and an average commute: pooling first costs a quarter.
+        skip: Tensor = self.skip(average_pool(x_NC___) if self.halve else x_NC___)
+        return y + skip
+
+
+class SelfAttention(nn.Module):
+    """Dot-product self-attention over the positions of a map: x + gamma * attention(x), gamma 0 at the start.
+
+    1x1 convolutions without bias to C/8 (queries, keys) and C/2 (values), then back to C (SAGAN, Zhang 2019).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        inner = max(1, channels // 8)
+        self.query = nn.Conv2d(channels, inner, 1, bias=False)
+        self.key = nn.Conv2d(channels, inner, 1, bias=False)
+        self.value = nn.Conv2d(channels, channels // 2, 1, bias=False)
+        self.out = nn.Conv2d(channels // 2, channels, 1, bias=False)
+        self.gamma = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        N, C, H, W = x_NCHW.shape
+        query_NCP, key_NCP = self.query(x_NCHW).flatten(2), self.key(x_NCHW).flatten(2)
+        value_NCP = self.value(x_NCHW).flatten(2)
+        # Spelt out, because the fused attention kernels have no second derivative, which the penalty needs.
+        weights_NPP = torch.softmax(query_NCP.transpose(1, 2) @ key_NCP, dim=-1)
+        attended = (value_NCP @ weights_NPP.transpose(1, 2)).reshape(N, C // 2, H, W)
+        out: Tensor = x_NCHW + self.gamma * self.out(attended)
+        return out
+
+
+def add_spectral_norm(network: nn.Module) -> None:
+    """Divide the weight of every convolution and Linear by its largest singular value (Miyato 2018).
+
+    The estimate stands still until `power_iteration` moves it, also in training mode.
+    """
+    for module in list(network.modules()):
+        if isinstance(module, (Conv, nn.Conv2d, nn.Linear)):
+            parametrizations.spectral_norm(module)
+    rest_spectral_norm(network)
+
+
+def rest_spectral_norm(network: nn.Module) -> None:
+    """Put the estimates to rest; PyTorch's own would move at each forward pass in training mode."""
+    for module in network.modules():
+        if isinstance(module, parametrize.ParametrizationList):
+            module.eval()
+
+
+@torch.no_grad()
+def power_iteration(network: nn.Module) -> None:
+    """One power iteration for each spectrally normalised weight: once a discriminator update."""
+    for module in network.modules():
+        if isinstance(module, parametrize.ParametrizationList):
+            module.train()
+            module()  # computing the weight is what moves the estimate
+            module.eval()

@@ -1,0 +1,44 @@
+"""Noise of the style blocks, drawn a sample and a block: the same whatever the batch, its split, or the chunk of time.
+
+Shapes: T time, B batch, H and W height and width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class NoiseStream:
+    """N(0, I) maps for one batch: sample b's maps of block i come, frame by frame, from (seeds[b], i) alone.
+
+    A `torch.Generator` in the place of a seed gives one, by one draw from it. Drawn on the CPU, so that a run's noise
+    does not depend on its device.
+    """
+
+    def __init__(self, seeds: Sequence[int | torch.Generator]) -> None:
+        self._seeds = [_seed(seed) for seed in seeds]
+        self._streams: dict[int, list[torch.Generator]] = {}
+
+    def __len__(self) -> int:
+        return len(self._seeds)
+
+    def next_maps(self, block: int, frames: int, height: int, width: int, like: Tensor) -> Tensor:
+        """The next `frames` maps of style block `block`: (T, B, 1, H, W), with the type and device of `like`."""
+        if block not in self._streams:
+            self._streams[block] = [torch.Generator().manual_seed(_mix(seed, block)) for seed in self._seeds]
+        maps = [torch.randn(frames, 1, height, width, generator=stream) for stream in self._streams[block]]
+        return torch.stack(maps, dim=1).to(device=like.device, dtype=like.dtype)
+
+
+def _seed(seed: int | torch.Generator) -> int:
+    if isinstance(seed, torch.Generator):
+        return int(torch.randint(2**62, (), generator=seed, device=seed.device))
+    return int(seed)
+
+
+def _mix(seed: int, block: int) -> int:
+    return int(np.random.SeedSequence((seed, block)).generate_state(1, np.uint64)[0])
