@@ -34,7 +34,7 @@ class ConvGRU(nn.Module):
         inputs = from_x.expand(steps, -1, -1, -1, -1).unbind(0)
         h, states = h_BCHW, []
         for x in inputs:
-            x_gates, x_candidate = x.split((2 * C, C), dim=1)
+            x_gates, x_candidate = x[:, : 2 * C], x[:, 2 * C :]
             r, u = torch.sigmoid(F.conv2d(h, self.hidden_gates, padding=1) + x_gates).chunk(2, dim=1)
             c = torch.tanh(F.conv2d(r * h, self.hidden_candidate, padding=1) + x_candidate)
             h = torch.lerp(h, c, u)  # (1 - u).h + u.c

@@ -1,0 +1,53 @@
+"""Parameter counts of a configuration's networks, a block at a time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from modeling.config import Config
+from modeling.networks import build_discriminators, build_generator
+
+
+def describe(config: Config) -> dict[str, Any]:
+    """`{"preset", "generator": {"total", ...}, "d_s": {"total", ...}, "d_t": {"total", ...}}`; the parts add up."""
+    # On the meta device the networks have shapes but no values, so a large one is counted at once.
+    # Spectral normalisation adds no parameters but needs values to begin with, so it is left out here.
+    plain = replace(config, d_s=replace(config.d_s, spectral_norm=False), d_t=replace(config.d_t, spectral_norm=False))
+    with torch.device("meta"):
+        generator = build_generator(plain)
+        d_s, d_t = build_discriminators(plain)
+    head, decoder = generator.style_head, generator.decoder
+    parts = {
+        "encoder": _count(generator.encoder),
+        "style_blocks": _count(head.blocks),
+        "style_linear": _count(head.linear),
+        "decoder": _count(decoder),
+    }
+    levels = {f"level_{index}": _count(level) for index, level in enumerate(decoder.levels)}
+    detail = {"constant": decoder.constant.numel(), **levels, "to_rgb": _count(decoder.to_rgb)}
+    return {
+        "preset": config.preset,
+        "resolution": config.resolution,
+        "frames": config.frames,
+        "generator": {"total": _count(generator), **parts, "decoder_parts": detail},
+        "d_s": _discriminator(d_s),
+        "d_t": _discriminator(d_t),
+    }
+
+
+def _discriminator(network: nn.Module) -> dict[str, int]:
+    parts = {"total": _count(network)}
+    for name, child in network.named_children():
+        if isinstance(child, nn.ModuleList):
+            parts |= {f"block_{index}": _count(block) for index, block in enumerate(child)}
+        else:
+            parts[name] = _count(child)
+    return parts
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
