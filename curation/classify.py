@@ -75,7 +75,7 @@ def _class_of(chain: list[BaseException]) -> ErrorClass:
 def _words_of(error: BaseException) -> str:
     """What an error says, without the addresses and identifiers in it, which could hold any word."""
     text = one_line(str(getattr(error, "orig_msg", None) or error))
-    return re.sub(r"\w+://\S+", "", re.sub(r"^\[[^\]]+\] \S+: ", "", text))
+    return re.sub(r"\w+://\S+", "", text)
 
 
 def _class_of_type(error: BaseException) -> ErrorClass | None:
@@ -226,6 +226,7 @@ WORDS: tuple[tuple[ErrorClass, re.Pattern[str]], ...] = (
             r"is not a valid URL",
             r"live event will begin",
             r"Premieres in",
+            r"extracted extension .* is unusual",
         ),
     ),
     (

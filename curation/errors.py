@@ -103,9 +103,12 @@ def _rebuild(error_class: ErrorClass, message: str, retry_after: float | None) -
 
 
 def one_line(message: str) -> str:
-    """A message without colours, prefixes and appeals to report it, on one line of at most 300 characters."""
+    """A message without colours and yt-dlp's trimmings, on one line of at most 300 characters."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", message)
-    text = re.sub(r"; please report this issue on .*", "", text, flags=re.DOTALL)
     text = re.sub(r"\s+", " ", text).strip()
+    text = re.sub(r"(?:; please report this issue on| If you believe this is an error, please) .*", "", text)
     text = re.sub(r"^ERROR: ", "", text)
+    text = re.sub(r"^\[download\] Got error: ", "", text)
+    text = re.sub(r"^\[[\w:.+-]+\] (?:\S+: )?", "", text)  # "[extractor] id: "
+    text = re.sub(r" \(caused by .*\)$", "", text)
     return text if len(text) <= MESSAGE_LENGTH else text[: MESSAGE_LENGTH - 3].rstrip() + "..."

@@ -1,0 +1,206 @@
+"""Fetching a web video with yt-dlp's Python API, one video at a time, continuing what an earlier call began.
+
+The API's defaults are not the command line's, so everything that matters is set here.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from yt_dlp import YoutubeDL
+from yt_dlp.utils import DownloadCancelled
+from yt_dlp.version import __version__
+
+from curation.classify import classify
+from curation.errors import ErrorClass, StageError
+from curation.providers.found import Fetched
+
+LOG = logging.getLogger(__name__)
+JS_RUNTIMES = ("deno", "node", "bun")  # YouTube's pages need one; yt-dlp checks their versions
+PAGE_TRIES = 3  # of the page; yt-dlp itself tries the media again
+SHORT_WAIT = 30.0  # s; a server that asks for no more than this is waited for
+LONGEST_SLEEP = 10.0  # s, between yt-dlp's own tries
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebSettings:
+    """How to fetch from the web."""
+
+    max_height: int = 360
+    retries: int = 5  # of the media, after network errors
+    timeout: float = 20.0  # s without a byte from the server
+
+    def __post_init__(self) -> None:
+        if self.max_height < 16:
+            raise ValueError(f"max_height must be at least 16, not {self.max_height}")
+        if self.retries < 0:
+            raise ValueError(f"retries must be at least 0, not {self.retries}")
+        if not self.timeout > 0:
+            raise ValueError(f"timeout must be more than 0 s, not {self.timeout}")
+
+    @property
+    def format(self) -> str:
+        """yt-dlp's format selection: pictures only where they come alone, H.264 first, as it decodes fastest."""
+        height = f"[height<={self.max_height}]"
+        return f"bv*{height}[vcodec^=avc1]/bv*{height}/b[height<=?{self.max_height}]"
+
+
+class Cancelled(Exception):
+    """The person asked to stop; what is there already is kept and continued by the next call."""
+
+
+class _Quiet:
+    """yt-dlp's messages go to the log: progress is ours to show, and errors come as exceptions."""
+
+    def debug(self, message: str) -> None:
+        LOG.debug("%s", message)
+
+    info = warning = error = debug
+
+
+class _PageError(StageError):
+    """Failed before the media was asked for."""
+
+
+def _worth_waiting(error: StageError, tries: int) -> float | None:
+    """Seconds to wait for another try within this call; None: leave it to a later one."""
+    if tries == PAGE_TRIES:
+        return None
+    if error.error_class is ErrorClass.RATE_LIMITED:
+        short = error.retry_after is not None and error.retry_after <= SHORT_WAIT
+        return error.retry_after if short else None
+    if error.error_class is ErrorClass.NETWORK and isinstance(error, _PageError):
+        return min(max(2.0 ** (tries - 1), error.retry_after or 0.0), SHORT_WAIT)
+    return None
+
+
+class WebFetcher:
+    """Fetches web videos for one worker or many; `stop` ends all of them soon after it is set."""
+
+    def __init__(self, settings: WebSettings, *, stop: threading.Event, cache: Path) -> None:
+        self._settings = settings
+        self._stop = stop
+        self._cache = cache
+
+    def fetch(self, url: str, folder: Path, name: str, watch: Callable[[int, int | None], None]) -> Fetched:
+        """Fetch a URL's video to `folder`/`name`.<extension>; until whole it lies in `folder`/part, to be continued.
+
+        `watch(bytes so far, bytes in all or None)` is called as it grows; what it raises ends the download.
+        Raises `StageError`, and `Cancelled` soon after `stop` is set.
+        """
+        for tries in range(1, PAGE_TRIES + 1):
+            try:
+                return self._try(url, folder, name, watch)
+            except StageError as error:
+                wait = _worth_waiting(error, tries)
+                if wait is None:
+                    raise
+                LOG.debug("%s: %s; again in %g s", url, error, wait)
+                if self._stop.wait(wait):
+                    raise Cancelled from None
+        raise AssertionError("the last try returns or raises")
+
+    def _try(self, url: str, folder: Path, name: str, watch: Callable[[int, int | None], None]) -> Fetched:
+        part = folder / "part"
+        continued = part.is_dir() and any(part.iterdir())
+
+        def hook(status: dict[str, Any]) -> None:
+            if self._stop.is_set():
+                raise DownloadCancelled
+            if status.get("status") == "downloading":
+                total = status.get("total_bytes") or status.get("total_bytes_estimate")
+                watch(status.get("downloaded_bytes") or 0, int(total) if total else None)
+
+        options = self._options() | {
+            "paths": {"home": str(folder), "temp": str(part)},
+            "outtmpl": {"default": f"{name}.%(ext)s"},
+            "progress_hooks": [hook],
+        }
+        with YoutubeDL(options) as downloader:
+            info = self._guarded(lambda: _look(downloader, url), page=True)
+            result = self._guarded(lambda: downloader.process_ie_result(info, download=True), page=False)
+        # An archive or filter hit returns without a file: that is not done.
+        downloads = result.get("requested_downloads") or []
+        path = Path(downloads[0]["filepath"]) if downloads and downloads[0].get("filepath") else None
+        if path is None or not path.is_file():
+            raise StageError(ErrorClass.UNKNOWN, "yt-dlp ended without an error and without a file")
+        licence = result.get("license")
+        return Fetched(
+            path=path,
+            stays=False,
+            continued=continued,
+            title=result.get("title"),
+            channel=result.get("channel") or result.get("uploader"),
+            licence=licence,
+            licence_checked_at=datetime.now(UTC) if licence else None,
+            tools={"yt-dlp": __version__, "extractor": str(result.get("extractor") or "")},
+        )
+
+    def _options(self) -> dict[str, Any]:
+        retries = self._settings.retries
+        return {
+            "format": self._settings.format,
+            "noplaylist": True,
+            "extract_flat": "in_playlist",
+            "continuedl": True,
+            "updatetime": False,
+            "retries": retries,
+            "fragment_retries": retries,
+            "file_access_retries": 3,
+            "extractor_retries": PAGE_TRIES,
+            "skip_unavailable_fragments": False,  # a video with holes is not the video
+            "retry_sleep_functions": dict.fromkeys(("http", "fragment", "file_access", "extractor"), self._sleep),
+            "socket_timeout": self._settings.timeout,
+            "cachedir": str(self._cache),
+            "js_runtimes": {runtime: {} for runtime in JS_RUNTIMES if shutil.which(runtime)},
+            "logger": _Quiet(),
+            "noprogress": True,
+            "color": "never",
+        }
+
+    def _sleep(self, n: int) -> float:
+        # Waits here rather than in yt-dlp, where a stop would not be heard.
+        self._stop.wait(min(2.0**n, LONGEST_SLEEP))
+        return 0.0
+
+    def _guarded(self, ask: Callable[[], dict[str, Any]], *, page: bool) -> dict[str, Any]:
+        """Call yt-dlp; whatever it raises is classed. A failure of the page is marked as such."""
+        try:
+            return ask()
+        except DownloadCancelled:
+            raise Cancelled from None
+        except StageError:
+            raise
+        # Extractors are a thousand third parties' code: one that breaks must not stop the others.
+        except Exception as error:  # noqa: BLE001
+            found = classify(error)
+        if self._stop.is_set():
+            raise Cancelled
+        if "Requested format is not available" in found.message:
+            raise StageError(found.error_class, "no format is small enough; try a larger --max-height") from found
+        if page:
+            raise _PageError(found.error_class, found.message, retry_after=found.retry_after) from found
+        if found.error_class is ErrorClass.PRIVATE and "HTTP Error 403" in found.message:
+            # The page let us in and the media did not: an address that ran out, or a site that slows us down.
+            raise StageError(ErrorClass.RATE_LIMITED, found.message, retry_after=found.retry_after) from found
+        raise found
+
+
+def _look(downloader: YoutubeDL, url: str) -> dict[str, Any]:
+    """What the page says about its one video."""
+    info: dict[str, Any] = downloader.extract_info(url, download=False)
+    if info.get("_type") in ("playlist", "multi_video"):
+        entries = list(info.get("entries") or [])
+        if len(entries) != 1:
+            raise StageError(ErrorClass.UNSUPPORTED, f"not one video but {len(entries) or 'none'}; add them one by one")
+        info = downloader.extract_info(entries[0].get("webpage_url") or entries[0]["url"], download=False)
+    if info.get("live_status") in ("is_live", "is_upcoming"):
+        raise StageError(ErrorClass.UNSUPPORTED, "a live stream; add it again when it has ended")
+    return info
