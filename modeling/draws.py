@@ -21,13 +21,13 @@ from modeling.seeding import derived
 class Draws:
     """The draws of one pass over one batch, on the CPU."""
 
-    step: int  #                        generator updates done before this pass
-    pass_index: int  #                  0..d_passes-1 for D's passes, d_passes for G's
-    noise: tuple[int, ...]  #           seed of each sample's style noise
-    real_frames: Tensor  # (B, K):         frames of the real clip that D_S sees, from 1..T-1 without replacement
-    fake_frames: Tensor  # (B, K):         the same for the generated clip, drawn independently
-    alpha_s: Tensor  # (B, K):           D_S's interpolation, one a frame
-    alpha_t: Tensor  # (B,):           D_T's interpolation, one a clip
+    step: int  #            generator updates done before this pass
+    pass_index: int  #      0..d_passes-1 for D's passes, d_passes for G's
+    noise: tuple[int, ...]  # seed of each sample's style noise
+    real_frames: Tensor  #  (B, K) frames of the real clip that D_S sees, from 1..T-1 without replacement
+    fake_frames: Tensor  #  (B, K) the same for the generated clip, drawn independently
+    alpha_s: Tensor  #      (B, K) D_S's interpolation, one a frame
+    alpha_t: Tensor  #      (B,) D_T's interpolation, one a clip
 
     def __len__(self) -> int:
         return len(self.noise)
