@@ -16,12 +16,14 @@ from modeling.errors import ModelingError
 
 def disk_error(target: Path, error: OSError) -> ModelingError:
     """What the system said about writing `target`, in one line."""
-    return ModelingError(f"{target} could not be written: {error.strerror or error}; free some space or check the rights")
+    return ModelingError(
+        f"{target} could not be written: {error.strerror or error}; free some space or check the rights"
+    )
 
 
-def sync_folder(folder: Path) -> None:
-    """Make a rename inside `folder` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -40,15 +42,11 @@ def temporary_beside(target: Path, suffix: str = ".tmp") -> Iterator[Path]:
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-", suffix=suffix)
         os.close(handle)
         temporary = Path(name)
-        temporary.chmod(0o644)  # mkstemp gives 0600; these files are for others to read too
         yield temporary
-        descriptor = os.open(temporary, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        temporary.chmod(0o644)  # mkstemp gives 0600; these files are for others to read too
+        sync(temporary)
         temporary.replace(target)
-        sync_folder(target.parent)
+        sync(target.parent)
     except OSError as error:
         raise disk_error(target, error) from error
     finally:
@@ -73,15 +71,11 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         temporary.chmod(0o755)
         yield temporary
         for file in temporary.iterdir():
-            descriptor = os.open(file, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            sync(file)
         if target.is_dir():
             shutil.rmtree(target)
         temporary.replace(target)
-        sync_folder(target.parent)
+        sync(target.parent)
     except OSError as error:
         raise disk_error(target, error) from error
     finally:

@@ -63,7 +63,7 @@ def _eight_bits(image: NDArray[Any], path: Path) -> NDArray[np.uint8]:
 
 
 def _orientation(kinds: Any, metadata: Any) -> int:
-    """The EXIF orientation (1 to 8) of what `imdecodeWithMetadata` returned beside the pixels; 1 where none is given."""
+    """The EXIF orientation (1 to 8) in what `imdecodeWithMetadata` gave beside the pixels; 1 where there is none."""
     for kind, block in zip(kinds, metadata, strict=False):
         if kind == cv2.IMAGE_METADATA_EXIF:
             exif = bytes(block).removeprefix(b"Exif\0\0")
@@ -94,12 +94,12 @@ def _turned(plane: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """OpenCV without its own words on stderr about damaged files: ours say it in one line."""
-    level = cv2.getLogLevel()
-    cv2.setLogLevel(0)
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(0)
     try:
         yield
     finally:
-        cv2.setLogLevel(level)
+        cv2.utils.logging.setLogLevel(level)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,8 +127,8 @@ def fit_square(image: Image, resolution: int, fit: Fit) -> Fitted:
     top, left = (resolution - inner_height) // 2, (resolution - inner_width) // 2
     inner = _resized(image, inner_height, inner_width)
     bottom, right = resolution - inner_height - top, resolution - inner_width - left
-    square = cv2.copyMakeBorder(inner, top, bottom, left, right, cv2.BORDER_REFLECT)
-    return Fitted(square=np.asarray(square, np.uint8), box=(top, left, inner_height, inner_width))
+    mirrored = cv2.copyMakeBorder(inner, top, bottom, left, right, cv2.BORDER_REFLECT)
+    return Fitted(square=np.asarray(mirrored, np.uint8), box=(top, left, inner_height, inner_width))
 
 
 def _resized(image: Image, height: int, width: int) -> Image:

@@ -86,7 +86,7 @@ def _paletted(frames: NDArray[np.uint8], rate: Fraction) -> Iterator[av.VideoFra
     """Frames in 256 colours chosen for this clip: GIF's fixed palettes band skies and water visibly."""
     height, width = frames.shape[1:3]
     graph = av.filter.Graph()
-    source = graph.add_buffer(width=width, height=height, format="rgb24", time_base=1 / rate)
+    source = graph.add_buffer(width=width, height=height, format=av.VideoFormat("rgb24"), time_base=1 / rate)
     split, palette = graph.add("split"), graph.add("palettegen", "stats_mode=full")
     use, sink = graph.add("paletteuse", "dither=sierra2_4a"), graph.add("buffersink")
     source.link_to(split)

@@ -1,4 +1,4 @@
-"""Structural similarity (Wang et al. 2004, "Image Quality Assessment: From Error Visibility to Structural Similarity")."""
+"""Structural similarity (Wang, Bovik, Sheikh and Simoncelli 2004, IEEE Transactions on Image Processing 13(4))."""
 
 from __future__ import annotations
 

@@ -36,8 +36,10 @@ PLOTS = {
 }
 
 
-class _Client(visdom.Visdom):  # type: ignore[misc]
+class _Client(visdom.Visdom):
     """Visdom's own client with a time limit on each request, which it does not set."""
+
+    session: requests.Session
 
     def _handle_post(self, url: str, data: Any = None) -> str:
         response = self.session.post(url, data=data or {}, timeout=ANSWER_WITHIN)
@@ -71,7 +73,7 @@ class VisdomWatcher:
         if parts.scheme not in ("http", "https") or not parts.hostname or port is None:
             raise UsageError(f"--visdom takes http://host:port, not {url!r}")
         self.dropped = 0
-        self._address = {
+        self._address: dict[str, Any] = {
             "server": f"{parts.scheme}://{parts.hostname}",
             "port": port,
             "base_url": parts.path.rstrip("/") or "/",

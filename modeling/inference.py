@@ -1,0 +1,76 @@
+"""A trained generator out of a run folder, and clips out of a generator. Letters: B batch, T time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from modeling.checkpoint import load_checkpoint
+from modeling.config import Config
+from modeling.data import to_float, to_uint8
+from modeling.errors import UsageError
+from modeling.networks import StyleGenerator, build_generator
+from modeling.run import RunError, RunFolder, require_same_networks
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` is the GPU where there is one. UsageError for a GPU that is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: this machine has no GPU that torch can use; give --device cpu or auto")
+    return torch.device(name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A generator in evaluation mode with where it comes from."""
+
+    generator: StyleGenerator
+    config: Config
+    step: int
+    source: Path  # the file of its weights
+
+    @property
+    def deterministic(self) -> bool:
+        """True where one image has one future: no noise is drawn."""
+        return not self.config.generator.noise
+
+
+def load_trained(run: Path, device: torch.device, checkpoint: Path | None = None) -> Trained:
+    """The generator of `run`: model.safetensors, or the moving average in a checkpoint of this run.
+
+    RunError where there is none, or where the checkpoint belongs to another preset.
+    """
+    folder = RunFolder(run)
+    if checkpoint is None:
+        weights, config, step = folder.read_model()
+        source = folder.model_file
+    else:
+        state = load_checkpoint(checkpoint, device)
+        config = folder.read_config()
+        require_same_networks(checkpoint, state, config)
+        weights, step, source = state["ema"] or state["generator"], int(state["step"]), checkpoint
+    generator = build_generator(config)
+    try:
+        generator.load_state_dict(weights)
+    except RuntimeError as error:
+        raise RunError(f"{source} does not fit the generator of {run}: {str(error).splitlines()[0]}") from None
+    return Trained(generator=generator.to(device).eval(), config=config, step=step, source=source)
+
+
+def roll_out(
+    generator: StyleGenerator, image_HW3: NDArray[np.uint8], *, frames: int, seed: int | None
+) -> NDArray[np.uint8]:
+    """The clip of one image: (frames, R, R, 3) uint8, frame 0 being the image itself.
+
+    image_HW3: (R, R, 3) uint8. seed: of the noise; None switches it off.
+    """
+    device = next(generator.parameters()).device
+    image_B3HW = to_float(torch.from_numpy(image_HW3[None]), device)
+    pieces = generator.stream(image_B3HW, frames, None if seed is None else [seed])
+    return np.concatenate([to_uint8(piece[0]) for piece in pieces])
