@@ -10,11 +10,13 @@ from pathlib import Path
 from curation.errors import ErrorClass, StageError
 from curation.providers.found import FILE, Fetched, Found
 
-# What FFmpeg reads and people keep videos in. A file's content decides at `download`; the name decides what is looked at.
-EXTENSIONS = frozenset(
-    ".3gp .asf .avi .divx .f4v .flv .gif .m1v .m2ts .m2v .m4v .mkv .mov .mp4 .mpe .mpeg .mpg .mts .mxf .ogg .ogv .qt .rm "
-    ".rmvb .ts .vob .webm .wmv .y4m".split()
-)
+# What FFmpeg reads and people keep videos in. The name decides what is looked at, the content what is taken.
+# fmt: off
+EXTENSIONS = frozenset({
+    ".3gp", ".asf", ".avi", ".divx", ".f4v", ".flv", ".m1v", ".m2ts", ".m2v", ".m4v", ".mkv", ".mov", ".mp4", ".mpe",
+    ".mpeg", ".mpg", ".mts", ".mxf", ".ogg", ".ogv", ".qt", ".rm", ".rmvb", ".ts", ".vob", ".webm", ".wmv", ".y4m",
+})
+# fmt: on
 
 
 def identify_file(path: Path, label: str | None = None) -> Found:

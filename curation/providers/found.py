@@ -41,6 +41,10 @@ class Fetched:
     tools: dict[str, str] = field(default_factory=dict)
 
 
+class Cancelled(Exception):
+    """The person asked to stop; what is there already is kept and continued by the next call."""
+
+
 def video_id(provider: str, provider_id: str) -> str:
     """`<provider>-<provider id>`, or a hash in place of an id that is long or could not be a file's name."""
     if re.fullmatch(r"[A-Za-z0-9_-]{1,40}", provider_id):

@@ -20,7 +20,7 @@ from yt_dlp.version import __version__
 
 from curation.classify import classify
 from curation.errors import ErrorClass, StageError
-from curation.providers.found import Fetched
+from curation.providers.found import Cancelled, Fetched
 
 LOG = logging.getLogger(__name__)
 JS_RUNTIMES = ("deno", "node", "bun")  # YouTube's pages need one; yt-dlp checks their versions
@@ -50,10 +50,6 @@ class WebSettings:
         """yt-dlp's format selection: pictures only where they come alone, H.264 first, as it decodes fastest."""
         height = f"[height<={self.max_height}]"
         return f"bv*{height}[vcodec^=avc1]/bv*{height}/b[height<=?{self.max_height}]"
-
-
-class Cancelled(Exception):
-    """The person asked to stop; what is there already is kept and continued by the next call."""
 
 
 class _Quiet:
@@ -154,7 +150,7 @@ class WebFetcher:
             "retries": retries,
             "fragment_retries": retries,
             "file_access_retries": 3,
-            "extractor_retries": PAGE_TRIES,
+            "extractor_retries": 1,  # the page is asked for PAGE_TRIES times already
             "skip_unavailable_fragments": False,  # a video with holes is not the video
             "retry_sleep_functions": dict.fromkeys(("http", "fragment", "file_access", "extractor"), self._sleep),
             "socket_timeout": self._settings.timeout,
