@@ -1,0 +1,33 @@
+"""`curate score`: measure each planned clip."""
+
+from __future__ import annotations
+
+import click
+
+from curation.commands.common import Dataset, Outcome, dataset_options, finish, next_command
+from curation.commands.stage import count, outcome, with_bar, workers_option
+from curation.score import LEFT, score_clips
+from db.engine import Catalogue
+
+
+@click.command()
+@workers_option
+@dataset_options
+def score(dataset: Dataset, workers: int) -> None:
+    """Measure the temporal variance of each planned clip (thesis, Eq. 3.18 and 3.19), exactly, in one decode pass."""
+    with dataset.open() as catalogue:
+        finish(dataset, perform(catalogue, dataset, workers=workers))
+
+
+def perform(catalogue: Catalogue, dataset: Dataset, *, workers: int = 1) -> Outcome:
+    """Score what is left to score."""
+    total = count(catalogue, LEFT)
+    result = with_bar(
+        "score",
+        total,
+        "clips",
+        lambda done: score_clips(catalogue, workers=min(workers, max(total, 1)), done=done),
+    )
+    told = outcome(catalogue, "score", result, done="clips")
+    told.next = next_command(dataset, "filter")
+    return told

@@ -1,0 +1,132 @@
+"""The cut stage: clips as rows, from a packet scan of each video. No file is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, delete, exists, or_, select
+from sqlalchemy.orm import Session
+
+from curation.sources import locate
+from curation.errors import StageError
+from curation.plan import ClipPlan, CutRecipe, plan
+from curation.probe import probe
+from curation.stages import Result, Stage, run_stage
+from db.engine import Catalogue
+from db.models import BatchClip, Clip, Decision, Preview, Recipe, Score, Video
+from db.recipes import recipe_hash
+from db.states import VideoState, move_video
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    path: Path
+    recipe: CutRecipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    clips: list[ClipPlan]
+    time_base: tuple[int, int]
+
+
+def cut(job: Job) -> Cut:
+    """Plan a video's clips. Raises `StageError` if it cannot be read."""
+    info = probe(job.path)
+    return Cut(clips=plan(info, job.recipe), time_base=(info.time_base.numerator, info.time_base.denominator))
+
+
+def cut_videos(
+    catalogue: Catalogue,
+    recipe: CutRecipe,
+    *,
+    recut: bool = False,
+    workers: int = 1,
+    done: Callable[[str], None] = lambda item: None,
+) -> Result:
+    """Cut all downloaded videos that have no clips yet; with `recut`, also those that another recipe cut.
+
+    Videos with decided clips are never cut again: their decisions would be lost.
+    """
+    key = remember(catalogue, recipe)
+    stage: Stage[Job, Cut] = Stage(
+        name="cut",
+        candidates=_candidates(key, recut),
+        job=lambda session, video: Job(path=_source(catalogue, session, video), recipe=recipe),
+        work=cut,
+        store=lambda session, video, result: _store(session, video, key, result),
+        fail=fail_video,
+    )
+    return run_stage(catalogue, stage, workers=workers, done=done)
+
+
+def videos_to_cut(catalogue: Catalogue, recipe: CutRecipe, *, recut: bool = False) -> list[str]:
+    """Ids of the videos that `cut_videos` would cut."""
+    with catalogue.reading() as session:
+        return list(session.scalars(_candidates(recipe_hash(recipe.settings()), recut)))
+
+
+def _candidates(key: str, recut: bool) -> Select[Any]:
+    left: ColumnElement[bool] = Video.cut_recipe.is_(None)
+    if recut:
+        decided = exists().where(Decision.clip_id == Clip.id, Clip.video_id == Video.id)
+        shown = exists().where(BatchClip.clip_id == Clip.id, Clip.video_id == Video.id)
+        left = or_(left, (Video.cut_recipe != key) & ~decided & ~shown)
+    return select(Video.id).where(Video.state == VideoState.DOWNLOADED, left).order_by(Video.created_at, Video.id)
+
+
+def cut_otherwise(session: Session, recipe: CutRecipe) -> list[str]:
+    """Ids of the videos that another recipe cut."""
+    key = recipe_hash(recipe.settings())
+    return list(
+        session.scalars(
+            select(Video.id).where(
+                Video.state == VideoState.DOWNLOADED, Video.cut_recipe.is_not(None), Video.cut_recipe != key
+            )
+        )
+    )
+
+
+def remember(catalogue: Catalogue, recipe: CutRecipe) -> str:
+    """Store a recipe once; its hash."""
+    settings = recipe.settings()
+    key = recipe_hash(settings)
+    with catalogue.writing() as session:
+        if session.get(Recipe, key) is None:
+            session.add(Recipe(hash=key, kind="cut", settings=settings))
+    return key
+
+
+def fail_video(session: Session, video_id: str, error: StageError) -> None:
+    """Record that a downloaded video turned out to be unusable."""
+    video = session.get_one(Video, video_id)
+    move_video(video, VideoState.FAILED)
+    video.error_class, video.error = error.error_class, str(error)
+
+
+def _source(catalogue: Catalogue, session: Session, video_id: str) -> Path:
+    return locate(catalogue, session.get_one(Video, video_id))
+
+
+def _store(session: Session, video_id: str, key: str, result: Cut) -> None:
+    video = session.get_one(Video, video_id)
+    old = select(Clip.id).where(Clip.video_id == video_id)
+    for table in (Score, Preview):
+        session.execute(delete(table).where(table.clip_id.in_(old)))
+    session.execute(delete(Clip).where(Clip.video_id == video_id))
+    numerator, denominator = result.time_base
+    for clip in result.clips:
+        session.add(
+            Clip(
+                id=f"{video_id}-{key[:6]}-{clip.index:02d}",
+                video_id=video_id,
+                recipe_hash=key,
+                time_base_num=numerator,
+                time_base_den=denominator,
+                **vars(clip),
+            )
+        )
+    video.cut_recipe = key
