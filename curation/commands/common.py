@@ -8,6 +8,7 @@ import functools
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -87,8 +88,29 @@ class Outcome:
     next: str | None = None
 
 
+_gathered: ContextVar[list[Outcome] | None] = ContextVar("_gathered", default=None)
+
+
+@contextlib.contextmanager
+def gathering() -> Iterator[list[Outcome]]:
+    """Commands called inside hand their outcomes over instead of leaving with a status; text is printed as it comes."""
+    outcomes: list[Outcome] = []
+    token = _gathered.set(outcomes)
+    try:
+        yield outcomes
+    finally:
+        _gathered.reset(token)
+
+
 def finish(dataset: Dataset, outcome: Outcome) -> None:
     """Print the outcome and leave with status 1 if items failed."""
+    outcomes = _gathered.get()
+    if outcomes is not None:
+        outcomes.append(outcome)
+        outcome.next = None
+        if not dataset.json:
+            report(dataset, outcome)
+        return
     report(dataset, outcome)
     if outcome.failures:
         raise SystemExit(1)
@@ -97,15 +119,7 @@ def finish(dataset: Dataset, outcome: Outcome) -> None:
 def report(dataset: Dataset, outcome: Outcome) -> None:
     """Print the outcome as text, or as one JSON object."""
     if dataset.json:
-        content = {
-            "command": outcome.command,
-            **outcome.counts,
-            **outcome.details,
-            "failures": [vars(failure) for failure in outcome.failures],
-            "remarks": outcome.remarks,
-            "next": outcome.next,
-        }
-        click.echo(json.dumps(content, ensure_ascii=False))
+        click.echo(json.dumps(as_json(outcome), ensure_ascii=False))
         return
     counts = ", ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in outcome.counts.items())
     click.echo(f"{outcome.command}: {counts or 'done'}")
@@ -115,6 +129,18 @@ def report(dataset: Dataset, outcome: Outcome) -> None:
         click.echo(f"  failed: {failure.item} ({failure.source}): {failure.error}", err=True)
     if outcome.next:
         click.echo(f"next: {outcome.next}")
+
+
+def as_json(outcome: Outcome) -> dict[str, Any]:
+    """An outcome as machines get it."""
+    return {
+        "command": outcome.command,
+        **outcome.counts,
+        **outcome.details,
+        "failures": [vars(failure) for failure in outcome.failures],
+        "remarks": outcome.remarks,
+        "next": outcome.next,
+    }
 
 
 class Bar:
