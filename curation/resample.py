@@ -1,0 +1,115 @@
+"""A clip's frames on an even time grid: which source frame each output frame shows, in exact rationals.
+
+Output frame k stands at `start + k / fps` and shows the newest source frame that has begun by then, as a player would.
+Shape letters: L output frames of a clip, H height, W width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curation.decode import Fit, resized
+from curation.errors import ErrorClass, StageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """The output times of one clip. `fps` is None where all source frames are kept as they are (native)."""
+
+    start_pts: int
+    end_pts: int  # exclusive
+    time_base: Fraction  # s
+    frame_count: int  # source frames in the range
+    fps: Fraction | None
+
+    def __post_init__(self) -> None:
+        if self.end_pts <= self.start_pts or self.frame_count < 1:
+            raise ValueError(f"an empty clip: pts {self.start_pts} to {self.end_pts}, {self.frame_count} frames")
+        if self.time_base <= 0 or (self.fps is not None and self.fps <= 0):
+            raise ValueError(f"time base {self.time_base} and fps {self.fps} must be positive")
+
+    @property
+    def duration(self) -> Fraction:
+        """Seconds."""
+        return (self.end_pts - self.start_pts) * self.time_base
+
+    @property
+    def tolerance(self) -> Fraction:
+        """Seconds that a frame may begin late: containers round times to ticks.
+
+        The clip's start and the frame's time are each off by half a tick at most, together one. A tick that is long
+        beside a frame (AVI: one a frame) is no rounding, so an eighth of a frame is the most.
+        """
+        return min(self.time_base, self.duration / self.frame_count / 8)
+
+    @property
+    def length(self) -> int:
+        """L: the number of output frames, those that stand before the clip's end; 10 s at 25 fps give 250."""
+        if self.fps is None:
+            return self.frame_count
+        return max(1, math.ceil((self.duration - self.tolerance) * self.fps))
+
+    @property
+    def rate(self) -> float:
+        """Output frames a second; the source's average where all frames are kept."""
+        return float(self.fps if self.fps is not None else self.frame_count / self.duration)
+
+    def first_at(self, pts: int) -> int:
+        """The first output frame, from 0 to L, that may show a source frame of this time."""
+        assert self.fps is not None
+        late = (pts - self.start_pts) * self.time_base - self.tolerance
+        return min(max(0, math.ceil(late * self.fps)), self.length)
+
+
+def fill(frames: Iterable[tuple[int, NDArray[np.uint8]]], grid: Grid, out: NDArray[np.uint8]) -> int:
+    """Put source frames, (pts, (H, W, 3)) in order, on the grid: `out` is (L, H, W, 3) uint8.
+
+    Returns how many source frames came; each may be reused by its maker once the next is asked for. Where fewer came
+    than the grid counts, `out` is not whole.
+    """
+    came = done = 0
+    length = len(out)
+    for pts, frame in frames:
+        if grid.fps is None:
+            if came < length:
+                out[came] = frame
+        else:
+            # All output frames before this one's time are settled: they show what came last.
+            settled = grid.first_at(pts)
+            if came and settled > done:
+                out[done + 1 : settled] = out[done]
+                done = settled
+            if done < length:
+                out[done] = frame
+        came += 1
+    if grid.fps is not None and came:
+        out[done + 1 :] = out[done : done + 1]
+    return came
+
+
+def read_clip(path: Path, grid: Grid, *, size: int, fit: Fit) -> NDArray[np.uint8]:
+    """Decode a clip of a file on its grid: (L, size, size, 3) uint8 RGB.
+
+    Raises `StageError`; corrupt also where the file no longer gives the frames that were counted when it was cut.
+    """
+    try:
+        out = np.empty((grid.length, size, size, 3), np.uint8)
+    except MemoryError:
+        message = f"{path.name}: {grid.length} frames of {size}x{size} do not fit into memory; export a smaller --size"
+        raise StageError(ErrorClass.UNSUPPORTED, message) from None
+    frames = resized(path, grid.start_pts, grid.end_pts, height=size, width=size, fit=fit)
+    came = fill(frames, grid, out)
+    if came != grid.frame_count:
+        raise StageError(
+            ErrorClass.CORRUPT,
+            f"{path.name}: {came} of the {grid.frame_count} frames from {float(grid.start_pts * grid.time_base):.2f} s "
+            "on could be decoded; cut the video again",
+        )
+    return out
