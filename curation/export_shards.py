@@ -138,7 +138,14 @@ def record(session: Session, recipe: ExportRecipe, info: ShardInfo, started: dat
     for position, (row, digest) in enumerate(zip(info.rows, info.clip_sha256, strict=True)):
         session.add(ShardClip(shard_id=shard.id, position=position, clip_id=row.id, length=row.length, sha256=digest))
         session.add(Attempt(stage=STAGE, item_id=row.id, worker=worker, started_at=started, outcome="done"))
-        session.execute(update(Clip).where(Clip.id == row.id, Clip.error.is_not(None)).values(error=None))
+    session.flush()
+    inside = select(ShardClip.clip_id).where(ShardClip.shard_id == shard.id)
+    session.execute(
+        update(Clip)
+        .where(Clip.id.in_(inside), Clip.error.is_not(None))
+        .values(error=None)
+        .execution_options(synchronize_session=False)
+    )
     return shard.id
 
 

@@ -95,6 +95,12 @@ class ShardReader:
         return int(self._frames.shape[0])
 
     @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """(H, W, 3) of the frames themselves."""
+        self._open()
+        return tuple(self._frames.shape[1:])
+
+    @property
     def attributes(self) -> dict[str, Any]:
         """The file's attributes, as `formats.md` lists them."""
         self._open()
@@ -121,6 +127,12 @@ class ShardReader:
             for row, first, end, expected in zip(self._rows, self._first, self._end, self.clip_sha256, strict=True)
             if frames_sha256(self._frames[first:end]) != expected
         ]
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """Each clip's first row in the file's frames."""
+        self._open()
+        return tuple(self._first)
 
     @property
     def clip_sha256(self) -> tuple[str, ...]:

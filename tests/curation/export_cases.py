@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from curation.plan import CutRecipe, plan
 from curation.probe import probe
 from db.engine import Catalogue, create
-from db.models import Clip, Recipe, Split, Video
+from db.models import Clip, Decision, Recipe, Split, Video
 from db.recipes import recipe_hash
 from db.states import ClipState, VideoState
 
@@ -96,6 +96,8 @@ def add_video(
             )
             session.add(clip)
             ids.append(clip.id)
+        session.flush()
+        session.add_all(Decision(clip_id=clip, annotator="tester", verdict="accept") for clip in ids)
         if split is not None:
             session.add(Split(video_id=video.id, name=split, component=video.id, seed=0))
     return ids

@@ -1,0 +1,131 @@
+"""Verification against the catalogue: the newest export holds the accepted clips, where the split wants them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from curation.export import entries
+from curation.export_plan import SHARDS, newest_export
+from curation.verify import CheckedFolder, CheckedShard, Fault, check_folder
+from db.engine import Catalogue
+from db.models import Clip, Decision, Export, ExportShard, Shard, ShardClip, Split
+from db.shards import MANIFEST, Manifest, ShardEntry
+from db.states import ClipState
+
+
+class NothingExportedError(Exception):
+    """There is no finished export to verify."""
+
+
+def check_dataset(
+    catalogue: Catalogue,
+    *,
+    planned: Callable[[int], None] = lambda shards: None,
+    done: Callable[[CheckedShard], None] = lambda shard: None,
+) -> CheckedFolder:
+    """Check the newest export: files, manifest, catalogue. `planned` is told how many shards there are to check."""
+    with catalogue.reading() as session:
+        newest = newest_export(session)
+        if newest is None:
+            raise NothingExportedError("nothing has been exported yet")
+        recorded = entries(session, [shard.id for shard in newest.shards])
+    planned(len(recorded))
+    checked = check_folder(catalogue.folder / SHARDS, expected=recorded, done=done)
+    with catalogue.reading() as session:
+        newest = session.get_one(Export, newest.version)
+        faults = [*checked.faults]
+        if checked.manifest is not None:
+            faults += _manifest_faults(newest, recorded, checked.manifest)
+        faults += _shard_faults(newest.shards, checked.shards)
+        faults += _clip_faults(session, newest)
+        faults += _component_faults(session)
+    return CheckedFolder(manifest=checked.manifest, shards=checked.shards, faults=tuple(faults))
+
+
+def _fault(file: str, message: str) -> Fault:
+    return Fault(file=file, against="catalogue", message=message)
+
+
+def _manifest_faults(newest: Export, recorded: Sequence[ShardEntry], manifest: Manifest) -> list[Fault]:
+    if manifest.version != newest.version:
+        return [
+            _fault(MANIFEST, f"is of version {manifest.version}, the newest export is {newest.version}; export again")
+        ]
+    told = []
+    if manifest.recipe_hash != newest.recipe_hash:
+        told.append(_fault(MANIFEST, "names another recipe than the catalogue"))
+    listed = {entry.file: entry for entry in manifest.shards}
+    known = {entry.file: entry for entry in recorded}
+    told += [_fault(file, "is in the manifest and not in the export") for file in sorted(listed.keys() - known.keys())]
+    told += [_fault(file, "is in the export and not in the manifest") for file in sorted(known.keys() - listed.keys())]
+    told += [
+        _fault(file, "the manifest and the catalogue say different things of it")
+        for file in sorted(listed.keys() & known.keys())
+        if listed[file] != known[file]
+    ]
+    return told
+
+
+def _shard_faults(shards: Sequence[Shard], checked: Sequence[CheckedShard]) -> list[Fault]:
+    """Clips, order, lengths and hashes in the file against the catalogue's rows."""
+    told = []
+    found = {shard.file: shard for shard in checked}
+    for shard in shards:
+        name = shard.file.rpartition("/")[2]
+        file = found.get(name)
+        if file is None or not file.rows:  # told already
+            continue
+        there = [(row.id, row.length, digest) for row, digest in zip(file.rows, file.clip_sha256, strict=True)]
+        known = [(clip.clip_id, clip.length, clip.sha256) for clip in shard.clips]
+        if there != known:
+            different = sorted({clip[0] for clip in set(there) ^ set(known)})
+            which = f"clips {', '.join(different[:5])}" if different else "the order of its clips"
+            told.append(_fault(name, f"its clips are not as the catalogue has them: {which}"))
+    return told
+
+
+def _clip_faults(session: Session, newest: Export) -> list[Fault]:
+    """Each clip accepted, by a decision that stands, and in its video's split."""
+    told = []
+    verdicts = _last_verdicts(session)
+    rows = session.execute(
+        select(Shard.file, Shard.split, Clip.id, Clip.state, Clip.video_id, Split.name)
+        .join(ExportShard, ExportShard.shard_id == Shard.id)
+        .join(ShardClip, ShardClip.shard_id == Shard.id)
+        .join(Clip, Clip.id == ShardClip.clip_id)
+        .outerjoin(Split, Split.video_id == Clip.video_id)
+        .where(ExportShard.version == newest.version)
+        .order_by(Shard.file, ShardClip.position)
+    )
+    for file, split, clip, state, video, split_now in rows.tuples():
+        name = file.rpartition("/")[2]
+        verdict = verdicts.get(clip)
+        if state != ClipState.ACCEPTED:
+            told.append(_fault(name, f"clip {clip} is {state}, not accepted; export again"))
+        elif verdict != "accept":
+            said = "no decision says so" if verdict is None else f"its last decision is {verdict!r}"
+            told.append(_fault(name, f"clip {clip} counts as accepted, but {said}"))
+        if split_now != split:
+            told.append(_fault(name, f"clip {clip}: video {video} is now in {split_now or 'no split'}; export again"))
+    return told
+
+
+def _last_verdicts(session: Session) -> dict[str, str]:
+    rows = session.execute(select(Decision.clip_id, Decision.verdict).order_by(Decision.id))
+    return dict(rows.tuples().all())
+
+
+def _component_faults(session: Session) -> list[Fault]:
+    """Components (videos that must stay together) on two sides of the split."""
+    sides: dict[str, set[str]] = defaultdict(set)
+    for row in session.scalars(select(Split)):
+        sides[row.component].add(row.name)
+    return [
+        _fault(MANIFEST, f"a leak: the videos of component {component} are in {' and '.join(sorted(names))}")
+        for component, names in sides.items()
+        if len(names) > 1
+    ]
