@@ -10,10 +10,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, delete, exists, or_, select
 from sqlalchemy.orm import Session
 
-from curation.sources import locate
 from curation.errors import StageError
 from curation.plan import ClipPlan, CutRecipe, plan
 from curation.probe import probe
+from curation.sources import locate
 from curation.stages import Result, Stage, run_stage
 from db.engine import Catalogue
 from db.models import BatchClip, Clip, Decision, Preview, Recipe, Score, Video

@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session
 
 from curation.cut import fail_video
 from curation.decode import Resizer, decode, pixel_aspect, plane
-from curation.sources import locate
 from curation.errors import ErrorClass, StageError
+from curation.sources import locate
 from curation.stages import Result, Stage, run_stage
 from db.engine import Catalogue
 from db.files import replacing

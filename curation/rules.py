@@ -5,17 +5,16 @@ Clips that a person has judged keep their verdict whatever the rule says.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from db.models import Clip, Recipe, Score
 from db.recipes import recipe_hash
-from db.states import ClipState, sources_of
+from db.states import ClipState, move_clips_each
 
 UNDECIDED = (ClipState.SCORED, ClipState.FILTERED, ClipState.PENDING)
 
@@ -77,24 +76,9 @@ def apply(session: Session, rule: Rule, verdicts: Verdicts) -> None:
     if session.get(Recipe, key) is None:
         session.add(Recipe(hash=key, kind="filter", settings=settings))
         session.flush()
-    _move(session, ClipState.PENDING, [{"clip": clip, "why": None} for clip, _ in verdicts.newly_kept])
-    filtered = [
-        {"clip": clip, "why": f"variance {value:.3g} < {rule.min_variance:g}"}
-        for clip, value in verdicts.newly_filtered
-    ]
-    _move(session, ClipState.FILTERED, filtered)
-
-
-def _move(session: Session, state: ClipState, rows: Sequence[Mapping[str, str | None]]) -> None:
-    if not rows:
-        return
-    # Each row has its own reason, so one statement run many times; a clip decided in the meantime stays.
-    session.connection().execute(
-        update(Clip.__table__)  # type: ignore[arg-type]
-        .where(Clip.__table__.c.id == bindparam("clip"), Clip.__table__.c.state.in_(sources_of(state)))
-        .values(state=state.value, reason=bindparam("why")),
-        rows,
-    )
+    move_clips_each(session, {clip: None for clip, _ in verdicts.newly_kept}, ClipState.PENDING)
+    filtered = {clip: f"variance {value:.3g} < {rule.min_variance:g}" for clip, value in verdicts.newly_filtered}
+    move_clips_each(session, filtered, ClipState.FILTERED)
 
 
 def histogram(values: list[float]) -> list[tuple[float, float, int]]:

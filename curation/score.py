@@ -13,10 +13,10 @@ from sqlalchemy.orm import Session
 
 from curation.cut import fail_video
 from curation.decode import rgb
-from curation.sources import locate
 from curation.errors import ErrorClass, StageError
 from curation.scores import Scorer, measure
 from curation.scores.variance import Variance
+from curation.sources import locate
 from curation.stages import Result, Stage, run_stage
 from db.engine import Catalogue
 from db.models import Clip, Score, Video

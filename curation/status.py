@@ -17,7 +17,9 @@ def counts(session: Session) -> dict[str, dict[str, int]]:
     """Videos and clips by state, in the order of the pipeline; states without any are left out."""
     found: dict[str, dict[str, int]] = {}
     for name, table, states in (("videos", Video, VideoState), ("clips", Clip, ClipState)):
-        rows = dict(session.execute(select(table.state, func.count()).group_by(table.state)).tuples())
+        rows: dict[str, int] = {}
+        for state, number in session.execute(select(table.state, func.count()).group_by(table.state)):
+            rows[state] = number
         found[name] = {state.value: rows[state] for state in states if state in rows}
     return found
 
@@ -50,7 +52,7 @@ def listing(session: Session) -> dict[str, list[dict[str, Any]]]:
     scores: dict[str, dict[str, float]] = defaultdict(dict)
     for clip_id, name, value in session.execute(select(Score.clip_id, Score.name, Score.value)):
         scores[clip_id][name] = value
-    splits = dict(session.execute(select(Split.video_id, Split.name)).tuples())
+    splits = {video: name for video, name in session.execute(select(Split.video_id, Split.name))}
     shards = newest_shards(session)
     rows = session.execute(
         select(Clip, Video.source).join(Video, Video.id == Clip.video_id).order_by(Clip.video_id, Clip.index)

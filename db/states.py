@@ -6,11 +6,11 @@ the tables below do not list.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sqlalchemy import update
+from sqlalchemy import bindparam, or_, update
 from sqlalchemy.orm import Session
 
 if TYPE_CHECKING:
@@ -121,3 +121,20 @@ def move_clips(session: Session, ids: Iterable[str], new: ClipState, reason: str
         )
         moved += session.execute(statement).rowcount  # type: ignore[attr-defined]
     return moved
+
+
+def move_clips_each(session: Session, reasons: Mapping[str, str | None], new: ClipState) -> None:
+    """Change many clips' states, each with a reason of its own; clips whose state forbids it stay as they are."""
+    from db.models import Clip
+
+    if not reasons:
+        return
+    clips = Clip.__table__
+    # One statement run many times: such a statement cannot hold an IN over a list.
+    legal = or_(*(clips.c.state == old.value for old in sources_of(new)))
+    session.connection().execute(
+        update(clips)  # type: ignore[arg-type]
+        .where(clips.c.id == bindparam("clip"), legal)
+        .values(state=new.value, reason=bindparam("why")),
+        [{"clip": clip, "why": why} for clip, why in reasons.items()],
+    )
