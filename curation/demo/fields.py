@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -15,7 +15,18 @@ from numpy.typing import NDArray
 
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
+Size = tuple[int, int]  # width, height in pixels
 GRAVITY = 9.81  # m/s^2
+
+
+def f32(array: Any) -> F32:
+    """Types what OpenCV gives back as float32; it keeps the type it was given, and its stubs do not say so."""
+    return cast(F32, array)
+
+
+def u8(array: Any) -> U8:
+    """Types what OpenCV gives back as uint8."""
+    return cast(U8, array)
 
 
 def spectral_noise(
@@ -54,14 +65,12 @@ def smoothstep(low: float, high: float, x: Any) -> F32:
 
 def wrap_sample(texture: F32, x: F32, y: F32) -> F32:
     """Bilinear samples of a periodic texture at pixel coordinates; they must lie within +-32,000 pixels."""
-    sampled: F32 = cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-    return sampled
+    return f32(cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP))
 
 
 def triple(field: F32) -> F32:
     """(H, W) three times over: (H, W, 3), much faster to multiply with than a broadcast over the last axis."""
-    merged: F32 = cv2.merge([field, field, field])
-    return merged
+    return f32(cv2.merge([field, field, field]))
 
 
 def halve(field: F32) -> F32:
@@ -74,7 +83,7 @@ def pyramid(texture: F32, levels: int) -> list[F32]:
     out = [texture]
     for _ in range(levels - 1):
         h, w = out[-1].shape[:2]
-        out.append(cv2.resize(out[-1], (w // 2, h // 2), interpolation=cv2.INTER_AREA))
+        out.append(f32(cv2.resize(out[-1], (w // 2, h // 2), interpolation=cv2.INTER_AREA)))
     return out
 
 
@@ -82,7 +91,7 @@ def pyramid(texture: F32, levels: int) -> list[F32]:
 class Camera:
     """A fixed pinhole camera over a plane: rows and columns in pixels, focal length in picture heights.
 
-    `pitch` is the width of a column in pixels: water is drawn at half the columns, as perspective stretches it sideways.
+    `pitch`: width of a column in pixels; water is drawn at half the columns, as perspective stretches it sideways.
     """
 
     width: int
@@ -116,14 +125,18 @@ class Camera:
         """Where the rays meet the plane: (rows, columns) metres to the right and metres ahead."""
         across, down = self.rays(rows)
         ahead = np.minimum(self.eye / np.maximum(down, 1e-4), farthest)
-        return np.asarray(across * ahead, np.float32), np.asarray(np.broadcast_to(ahead, (len(ahead), self.columns)), np.float32)
+        return np.asarray(across * ahead, np.float32), np.asarray(
+            np.broadcast_to(ahead, (len(ahead), self.columns)), np.float32
+        )
 
 
 class PlaneSampler:
     """Samples a periodic texture over a set of rows, each row at the level of detail its distance asks for."""
 
-    def __init__(self, u: F32, v: F32, texels: int, levels: int, *, bias: float = -0.5, flow: tuple[F32, F32] | None = None) -> None:
-        """`u`, `v`: (rows, W) texture coordinates in tiles; `texels`: pixels a tile at level 0; `flow`: tiles a second."""
+    def __init__(
+        self, u: F32, v: F32, texels: int, levels: int, *, bias: float = -0.5, flow: tuple[F32, F32] | None = None
+    ) -> None:
+        """`u`, `v`: (rows, W) coordinates in tiles; `texels`: pixels a tile at level 0; `flow`: tiles a second."""
         self.shape = u.shape
         step_u = np.abs(np.diff(u, axis=1)).mean(axis=1) * texels
         step_v = np.abs(np.gradient(v.mean(axis=1))) * texels if len(v) > 1 else step_u
@@ -201,7 +214,7 @@ class WaveField:
         spread: float = 2.0,
         slope: float = 0.12,
     ) -> None:
-        """`patch` in metres, `wind` in m/s, `direction` in radians from the x axis, `slope`: deviation of each slope."""
+        """`patch` in m, `wind` in m/s, `direction` in radians from the x axis, `slope`: deviation of the slopes."""
         self.texels, self.patch = texels, patch
         k1 = 2 * np.pi * np.fft.fftfreq(texels, d=patch / texels)
         kx, ky = np.meshgrid(k1, k1)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from curation.demo.fields import F32, U8, Camera, line_noise, smoothstep, spectral_noise, wrap_sample
+from curation.demo.fields import F32, U8, Camera, line_noise, smoothstep, spectral_noise, u8, wrap_sample
 
 Colour = tuple[float, float, float]
 
@@ -76,7 +76,9 @@ def colour(c: Colour) -> F32:
 
 _LEVEL = np.arange(256) / 255.0
 # A mild S-curve of the print: deeper shadows, and with them more saturated colours.
-_GRADE: U8 = np.round(255 * np.clip(_LEVEL + 0.26 * (_LEVEL - 0.42) * (4 * _LEVEL * (1 - _LEVEL)), 0, 1)).astype(np.uint8)
+_GRADE: U8 = np.round(255 * np.clip(_LEVEL + 0.26 * (_LEVEL - 0.42) * (4 * _LEVEL * (1 - _LEVEL)), 0, 1)).astype(
+    np.uint8
+)
 
 
 def tone_map(linear: F32, exposure: float = 1.0) -> U8:
@@ -85,8 +87,7 @@ def tone_map(linear: F32, exposure: float = 1.0) -> U8:
     np.subtract(np.float32(1.0), film, out=film)
     np.maximum(film, np.float32(0.0), out=film)
     cv2.sqrt(film, dst=film)
-    graded: U8 = cv2.LUT(cv2.convertScaleAbs(film, alpha=255.0), _GRADE)
-    return graded
+    return u8(cv2.LUT(cv2.convertScaleAbs(film, alpha=255.0), _GRADE))
 
 
 def paint_sky(camera: Camera, palette: Palette, rng: np.random.Generator, *, above: int, clouds: float = 0.5) -> F32:
@@ -162,7 +163,9 @@ def paint_hills(
             ground = colour(palette.rock) * (1.0 + 0.2 * relief[..., None])
         shade = colour(palette.ambient) * 0.55 + colour(palette.sun) * (1.3 * light)[..., None]
         veil = palette.haze * (1.0 - 0.8 * near) + 0.12
-        veil_rows = np.clip(veil + 0.22 * palette.haze * smoothstep(tall, 0, horizon - y)[..., None] * (1.1 - near), 0, 0.96)
+        veil_rows = np.clip(
+            veil + 0.22 * palette.haze * smoothstep(tall, 0, horizon - y)[..., None] * (1.1 - near), 0, 0.96
+        )
         colours = np.maximum(ground, 0.004) * shade * (1 - veil_rows) + haze * veil_rows
         picture[:] = picture * (1 - inside) + colours * inside
 
@@ -170,7 +173,8 @@ def paint_hills(
 def conifer(mask: U8, x: float, base: float, tall: float, rng: np.random.Generator) -> None:
     """One spruce as an anti-aliased silhouette, in place."""
     steps = max(5, int(tall / 4))
-    left, right = [], []
+    left: list[tuple[float, float]] = []
+    right: list[tuple[float, float]] = []
     for i in range(steps):
         f = (i + 1) / steps
         reach = 0.20 * tall * f**0.85
@@ -190,7 +194,8 @@ def paint_conifers(
     """A line of spruces along `base(x)`, in place; `tall` in pixels, `veil` 0..1 is how much haze lies before them."""
     rows, width = picture.shape[:2]
     mask = np.zeros((rows, width), np.uint8)
-    for x in rng.uniform(*(span or (-10.0, width + 10.0)), count):
+    low, high = span or (-10.0, width + 10.0)
+    for x in rng.uniform(low, high, count):
         conifer(mask, float(x), base(float(x)) + 2, float(rng.uniform(*tall)), rng)
     needles = spectral_noise((rows, width), rng, beta=0.5, low=20)
     haze = 0.75 * colour(palette.horizon) + 0.12 * colour(palette.zenith)

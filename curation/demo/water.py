@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from curation.demo.fields import F32, Camera, triple
+from curation.demo.fields import F32, Camera, f32, triple
 from curation.demo.land import Colour, colour
 
 
@@ -39,7 +39,7 @@ class Water:
         forward = np.maximum(1.0 - q * slope_z, np.float32(0.2))
         x = (self._across - q * slope_x) * (self._scale / forward) + self._centre
         y = self._horizon - np.abs(q - self._down) * (self._scale / forward)
-        mirrored = cv2.remap(self._surroundings, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+        mirrored = f32(cv2.remap(self._surroundings, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101))
         grazing = np.float32(1.0) - np.minimum(np.maximum(facing * self._slant, np.float32(0.0)), np.float32(1.0))
         square = grazing * grazing
         fresnel = np.float32(0.02) + np.float32(0.98) * square * square * grazing
@@ -47,5 +47,5 @@ class Water:
         below = np.float32(1.0) - fresnel
         if glow is not None:
             below *= glow
-        mirrored += cv2.merge([below * tint for tint in self._deep])
-        return np.asarray(mirrored, np.float32)
+        mirrored += f32(cv2.merge([below * tint for tint in self._deep]))
+        return mirrored

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.demo.fields import F32, U8
-from curation.demo.land import tone_map
+from curation.demo.fields import F32, U8, f32, u8
 
 
 class Scene(ABC):
@@ -26,7 +25,9 @@ class Scene(ABC):
         """`size`: width and height in pixels, both even."""
         self.width, self.height = size
         if min(size) < 48 or self.width % 2 or self.height % 2:
-            raise ValueError(f"a demo scene needs an even size of at least 48x48 pixels, not {self.width}x{self.height}")
+            raise ValueError(
+                f"a demo scene needs an even size of at least 48x48 pixels, not {self.width}x{self.height}"
+            )
         self.rng = np.random.default_rng([seed, *self.kind.encode()])
         self.unit = self.height / 360  # pixels are given for a height of 360
         self.moving = np.zeros((self.height, self.width), bool)
@@ -45,35 +46,30 @@ class Scene(ABC):
     def render(self, t: float) -> U8:
         """The picture at t seconds: (H, W, 3) uint8 RGB."""
         picture = self.paint(t)
-        shift = (int(round(t * 1000)) * 2654435761) & 0xFFFFFFFF
+        shift = (round(t * 1000) * 2654435761) & 0xFFFFFFFF
         dy, dx = shift % 64, (shift >> 8) % 64
-        grained: U8 = cv2.add(
-            picture, self._grain[dy : dy + self.height, dx : dx + self.width], dtype=cv2.CV_8U
-        )
-        return grained
+        grain = self._grain[dy : dy + self.height, dx : dx + self.width]
+        return u8(cv2.add(picture, grain, dtype=cv2.CV_8U))
 
 
-def flood(shape: tuple[int, ...], tint: F32) -> F32:
+def flood(shape: tuple[int, ...], tint: NDArray[np.floating[Any]]) -> F32:
     """A (rows, columns, 3) picture of one colour."""
     return np.ascontiguousarray(np.broadcast_to(tint.astype(np.float32), (*shape[:2], 3)))
 
 
 def over(bottom: F32, top: F32, alpha: F32) -> F32:
     """`top` (H, W, 3) laid over `bottom` (H, W, 3) with the opacity `alpha` (H, W)."""
-    laid: F32 = cv2.blendLinear(bottom, top, 1.0 - alpha, alpha)
-    return laid
+    return f32(cv2.blendLinear(bottom, top, 1.0 - alpha, alpha))
 
 
 def uncover(moved: U8, clear: F32, still: U8) -> U8:
     """`moved` (rows, W, 3) where `clear` (rows, W, 3) is 1, under the still picture `still`, premultiplied."""
-    out: U8 = cv2.add(cv2.multiply(moved, clear, dtype=cv2.CV_8U), still)
-    return out
+    return u8(cv2.add(cv2.multiply(moved, clear, dtype=cv2.CV_8U), still))
 
 
 def layer(colours: U8, mask: U8) -> U8:
     """Premultiplied colours (H, W, 3) and coverage (H, W) as one picture whose fourth channel is transparency."""
-    packed: U8 = cv2.merge([*cv2.split(colours), 255 - mask])
-    return packed
+    return u8(cv2.merge([*cv2.split(colours), 255 - mask]))
 
 
 def lay(strip: U8, packed: U8, x: F32, y: F32, sheen: F32 | None = None) -> None:

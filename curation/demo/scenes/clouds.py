@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from curation.demo.fields import U8, Camera, smoothstep, spectral_noise, triple
+from curation.demo.fields import U8, Camera, f32, smoothstep, spectral_noise, triple
 from curation.demo.land import colour, paint_conifers, paint_hills, paint_sky, pick_palette, tone_map
 from curation.demo.scenes.base import Scene, over, uncover
 
@@ -26,9 +26,7 @@ class Clouds(Scene):
         picture[len(clear) :] = clear[-1]
         land = picture.copy()
         paint_hills(land, horizon + 0.06 * h, self.palette, rng, layers=4, top=float(rng.uniform(0.20, 0.30)) * h)
-        paint_conifers(
-            land, lambda x: 0.985 * h, self.palette, rng, count=26, tall=(0.05 * h, 0.15 * h), veil=0.05
-        )
+        paint_conifers(land, lambda x: 0.985 * h, self.palette, rng, count=26, tall=(0.05 * h, 0.15 * h), veil=0.05)
         self.rows = min(h, int(horizon + 0.06 * h))
         land_alpha = (np.abs(land - picture).max(axis=2) > 1e-5).astype(np.float32)
         land_alpha[self.rows :] = 1.0
@@ -46,7 +44,9 @@ class Clouds(Scene):
         sx, sy = self.palette.sun_at
         step = (int(np.sign(-sx) * 5) or 5, 7 if sy < 0.5 else 4)
         self.low = np.dstack([low, low - np.roll(low, step, axis=(1, 0))]).astype(np.float32)
-        self.fine = np.dstack([fine, fine - np.roll(fine, (step[0] // 2, step[1] // 2), axis=(1, 0))]).astype(np.float32)
+        self.fine = np.dstack([fine, fine - np.roll(fine, (step[0] // 2, step[1] // 2), axis=(1, 0))]).astype(
+            np.float32
+        )
         half = (self.width // 2, self.rows // 2)
         scale = self.camera.focal * self.height
         across = ((np.arange(half[0], dtype=np.float32) + 0.5) * 2 - self.width / 2) / scale
@@ -56,16 +56,16 @@ class Clouds(Scene):
         self.x = (across[None, :] * ahead[:, None] * size + 256).astype(np.float32)
         self.y = np.repeat((ahead * size * 1.1)[:, None], half[0], axis=1).astype(np.float32)
         self.fade = smoothstep(0.0, 0.16, up)[:, None] * np.ones((1, half[0]), np.float32)
-        heading, pace = float(rng.uniform(-0.5, 0.5)), float(rng.uniform(13, 22))
+        heading, pace = float(rng.uniform(-0.5, 0.5)), float(rng.uniform(18, 28))
         direction = float(rng.choice([-1, 1]))
         self.drift = (direction * pace * np.cos(heading), abs(pace * np.sin(heading)) + 4.0)
-        self.cut = float(rng.uniform(-0.25, 0.30))
+        self.cut = float(rng.uniform(-0.25, 0.15))
         distance = np.hypot(across[None, :] - sx, up[:, None] - sy)
         near_sun = np.exp(-distance / 0.45)[..., None] * min(1.0, self.palette.sun_power / 24)
         low_sun = 1.0 if sy < 0.35 else 0.0
         ambient, sun = colour(self.palette.ambient), colour(self.palette.sun)
-        self.bright = (0.58 * ambient + sun * (0.55 + 1.0 * near_sun)).astype(np.float32)
-        base = 0.42 * ambient + 0.10 * sun + (0.14 * low_sun) * colour(self.palette.horizon)
+        self.bright = (0.66 * ambient + sun * (0.55 + 1.0 * near_sun)).astype(np.float32)
+        base = 0.30 * ambient + 0.08 * sun + (0.14 * low_sun) * colour(self.palette.horizon)
         self.dark = np.ascontiguousarray(np.broadcast_to(base, self.bright.shape)).astype(np.float32)
 
     def paint(self, t: float) -> U8:
@@ -82,11 +82,13 @@ class Clouds(Scene):
         light = np.float32(2.3) * low[..., 1] + np.float32(0.42) * fine[..., 1]
         alpha = smoothstep(-0.05, 0.85, density) * self.fade
         # Thick parts hide the sun, edges towards it glow.
-        lit = np.clip(np.float32(0.80) + np.float32(0.55) * light - np.float32(0.32) * np.maximum(density, 0), 0, np.float32(1.25))
-        clouds = over(self.dark, self.bright, lit)
+        lit = np.clip(
+            np.float32(0.80) + np.float32(0.55) * light - np.float32(0.32) * np.maximum(density, 0), 0, np.float32(1.25)
+        )
+        clouds = over(self.dark, self.bright, f32(lit))
         size = (self.width, self.rows)
-        opaque = cv2.resize(alpha * np.float32(0.96), size, interpolation=cv2.INTER_LINEAR)
-        sky = over(self.sky, cv2.resize(clouds, size, interpolation=cv2.INTER_LINEAR), opaque)
+        opaque = f32(cv2.resize(alpha * np.float32(0.96), size))
+        sky = over(self.sky, f32(cv2.resize(clouds, size)), opaque)
         picture = self.backdrop.copy()
         picture[: self.rows] = uncover(tone_map(sky, self.palette.exposure), self.clear, self.before)
         return picture

@@ -54,7 +54,9 @@ class Meadow(Scene):
         first = int(horizon + 0.03 * h)
         depth = (np.arange(first, h) - first)[:, None, None] / max(h - first, 1)
         ground = self.tint * self.light * (0.75 - 0.45 * depth)
-        picture[first:] = np.maximum(ground * (1 + 0.12 * spectral_noise((h, w), rng, beta=0.8, low=12)[first:, :, None]), 0)
+        picture[first:] = np.maximum(
+            ground * (1 + 0.12 * spectral_noise((h, w), rng, beta=0.8, low=12)[first:, :, None]), 0
+        )
         self.backdrop = tone_map(picture, self.palette.exposure)
         self.wind = spectral_noise((256, 1024), rng, beta=1.75, low=3, stretch=(1.0, 1.6))
         self.flutter = spectral_noise((64, 1024), rng, beta=0.7, low=24)
@@ -119,7 +121,9 @@ class Meadow(Scene):
             gust = np.interp(at, texel, np.append(self.wind[row.depth], self.wind[row.depth, 0]))
             quiver = self.flutter[(5 * number + int(t * 3)) % 64], self.flutter[(5 * number + int(t * 3) + 1) % 64]
             mix = t * 3 - np.floor(t * 3)
-            shake = (quiver[0] * (1 - mix) + quiver[1] * mix)[np.mod(columns * 0.8 + 97 * number, 1024).astype(np.int32)]
+            shake = (quiver[0] * (1 - mix) + quiver[1] * mix)[
+                np.mod(columns * 0.8 + 97 * number, 1024).astype(np.int32)
+            ]
             lean = (np.clip(0.55 + gust, -1.0, 2.6) * np.sign(self.pace) + 0.16 * shake).astype(np.float32)
             x = row.x - row.bend * (row.reach * lean)[None, :]
             # Bent blades show their lit side; far away the gusts are only a shimmer.

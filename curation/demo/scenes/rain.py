@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from curation.demo.fields import F32, U8, PlaneSampler, pyramid, triple
+from curation.demo.fields import F32, U8, PlaneSampler, f32, pyramid, triple, u8
 from curation.demo.land import colour, paint_conifers, paint_hills, paint_sky
 from curation.demo.scenes.sea import WaterScene
 from curation.demo.water import Water
@@ -31,7 +31,7 @@ class Rain(WaterScene):
         for low, high, veil in ((0.04, 0.08, 0.5), (0.07, 0.13, 0.22)):
             paint_conifers(sky, lambda x: far + 1, self.palette, rng, count=80, tall=(low * h, high * h), veil=veil)
         self.water = Water(cam, sky, above=self.above, deep=(0.014, 0.026, 0.028))
-        self.waves(patch=14.0, wind=2.8, slope=0.030, direction=float(rng.uniform(-2.4, -0.7)), ripple=0.022)
+        self.waves(patch=14.0, wind=2.8, slope=0.046, direction=float(rng.uniform(-2.4, -0.7)), ripple=0.030)
         self.on_rings = PlaneSampler(self.right / TILE, self.ahead / TILE, TEXELS, 5, bias=-0.8)
         self.sprites = self._rings()
         drops = int(TILE * TILE * CYCLE * float(rng.uniform(2.2, 3.4)))
@@ -43,7 +43,7 @@ class Rain(WaterScene):
         alpha = np.zeros((h, self.width), np.float32)
         self.rocks(picture, alpha, int(rng.integers(3, 6)), low=0.84, size=(0.06, 0.13))
         self.set_still(picture, alpha)
-        self.streaks = [self._streaks(count, long) for count, long in ((420, 13), (150, 26))]
+        self.streaks = [self._streaks(count, long) for count, long in ((520, 13), (200, 26))]
         self.moving[:] = True  # streaks cross the whole picture
         self.veil_tint = colour(self.palette.horizon) * np.float32(0.62)
         self.haze = triple(np.exp(-self.ahead / 130.0).astype(np.float32))
@@ -72,9 +72,9 @@ class Rain(WaterScene):
             for wrap in (0, h):
                 a = np.round(np.array([x, y - wrap]) * 16).astype(int).tolist()
                 b = np.round(np.array([x + lean * span, y + span - wrap]) * 16).astype(int).tolist()
-                cv2.line(sheet, a, b, int(self.rng.integers(14, 46)), 1, cv2.LINE_AA, 4)
-        sheet = cv2.GaussianBlur(sheet, (0, 0), 0.6)
-        return np.concatenate([cv2.merge([sheet] * 3)] * 2)
+                cv2.line(sheet, a, b, int(self.rng.integers(20, 58)), 1, cv2.LINE_AA, 4)
+        soft = cv2.GaussianBlur(sheet, (0, 0), 0.6)
+        return u8(np.concatenate([cv2.merge([soft] * 3)] * 2))
 
     def _drop_slopes(self, t: float) -> F32:
         """(TEXELS, TEXELS, 2) of all rings alive at t."""
@@ -95,9 +95,9 @@ class Rain(WaterScene):
     def paint(self, t: float) -> U8:
         slopes = self.slopes(t)
         slopes += self.on_rings(pyramid(self._drop_slopes(t), 5))
-        slope_x, slope_z = cv2.split(slopes)
+        slope_x, slope_z = map(f32, cv2.split(slopes))
         picture = self.finish(self.water.shade(slope_x, slope_z) * self.haze + self.veil)
         for sheet, speed in zip(self.streaks, (820.0, 1350.0), strict=True):
             down = self.height - 1 - int(speed * self.unit * t) % self.height
-            picture = cv2.add(picture, sheet[down : down + self.height])
+            picture = u8(cv2.add(picture, sheet[down : down + self.height]))
         return picture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import cv2
 import numpy as np
@@ -34,7 +35,7 @@ class River(WaterScene):
         bend, phase, side = rng.uniform(2.0, 4.5), rng.uniform(0, 6.28), rng.uniform(-0.8, 0.8)
         ahead = self.ahead
         middle = side + bend * (np.sin(ahead / 17.0 + phase) - np.sin(3.0 / 17.0 + phase)) * smoothstep(2, 26, ahead)
-        half = float(rng.uniform(2.3, 3.1)) + 0.02 * ahead
+        half = float(rng.uniform(2.9, 3.8)) + 0.02 * ahead
         wobble = line_noise(1024, rng, beta=1.2, low=4)
         bank = np.abs(self.right - middle) - half
         bank = bank + 0.16 * wobble[(np.clip(ahead * 9, 0, 1023)).astype(np.int32)] * np.sign(self.right - middle)
@@ -82,6 +83,9 @@ class River(WaterScene):
     def _row(self, z: float) -> float:
         return self.camera.horizon + self.camera.eye * self.camera.focal * self.height / z
 
+    def _foot(self, z: float, _: float) -> float:
+        return self._row(z)
+
     def _column(self, x: float, z: float) -> float:
         return self.width / 2 + x * self.camera.focal * self.height / z
 
@@ -95,10 +99,9 @@ class River(WaterScene):
                 inner = float(middle[row, 0] + sign * (half[row, 0] + 1.6 + 0.04 * z))
                 outer = inner + sign * (4.0 + 0.32 * z)
                 low, high = sorted((self._column(inner, z), self._column(outer, z)))
-                base = self._row(float(z))
                 before = picture.copy()
                 paint_conifers(
-                    picture, lambda _: base, self.palette, self.rng, count=int(self.rng.integers(2, 7)),
+                    picture, partial(self._foot, float(z)), self.palette, self.rng, count=int(self.rng.integers(2, 7)),
                     tall=(3.4 * scale / z, 8.5 * scale / z), veil=veil, span=(low, high),
                 )  # fmt: skip
                 np.maximum(alpha, (np.abs(picture - before).max(axis=2) > 1e-4).astype(np.float32), out=alpha)
@@ -115,17 +118,20 @@ class River(WaterScene):
         speed = float(rng.uniform(1.3, 1.9)) * np.clip(1.05 - across**2, 0.12, 1.0)
         turn = np.gradient(middle, axis=0) / np.minimum(np.gradient(ahead, axis=0), -1e-3)
         vx, vz = -speed * np.clip(turn, -0.8, 0.8), -speed
-        froth = 0.55 * smoothstep(-0.30, 0.0, bank) + 0.25 * smoothstep(0.5, 1.4, line_noise(1024, rng, beta=1.0, low=6)[
-            np.clip(ahead * 14, 0, 1023).astype(np.int32)
-        ])  # fmt: skip
+        riffles = line_noise(1024, rng, beta=1.0, low=6)[np.clip(ahead * 14, 0, 1023).astype(np.int32)]
+        froth = 0.55 * smoothstep(-0.30, 0.0, bank) + 0.25 * smoothstep(0.5, 1.4, riffles)
         for x, z, r in self.stones:
             dx, dz = right - x, ahead - z
             d2 = np.maximum(dx**2 + dz**2, r * r)
             push = (1.2 * r) ** 2 * speed / d2
             vx = vx + push * 2 * dx * dz / d2  # a doublet: the flow parts before the stone and closes behind it
             vz = vz + push * (dz**2 - dx**2) / d2
-            wake = np.exp(-((dx / (r * (1.1 + 0.35 * np.maximum(-dz, 0)))) ** 2)) * np.exp(-np.maximum(-dz, 0) / (3.2 * r + 0.6))
-            froth = froth + 1.15 * wake * (dz < 0.6 * r) * (dz > -6) + 0.5 * np.exp(-((np.sqrt(d2) / r - 1.25) ** 2) / 0.06)
+            wake = np.exp(-((dx / (r * (1.1 + 0.35 * np.maximum(-dz, 0)))) ** 2)) * np.exp(
+                -np.maximum(-dz, 0) / (3.2 * r + 0.6)
+            )
+            froth = (
+                froth + 1.15 * wake * (dz < 0.6 * r) * (dz > -6) + 0.5 * np.exp(-((np.sqrt(d2) / r - 1.25) ** 2) / 0.06)
+            )
         texture = spectral_noise((256, 256), rng, beta=1.55, low=3, stretch=(1.5, 1.0))
         sy, sx = np.gradient(texture)
         relief = np.stack([sx / sx.std(), sy / sy.std()], axis=-1).astype(np.float32)
@@ -135,7 +141,7 @@ class River(WaterScene):
         big, small = 4.2, 1.5
         self.coarse = PlaneSampler(right / big, ahead / big, 256, 5, flow=(flow[0] / big, flow[1] / big))
         self.fine = PlaneSampler(right / small, ahead / small, 256, 5, flow=(flow[0] / small, flow[1] / small))
-        self.rough = (float(rng.uniform(0.055, 0.075)) * (0.7 + 0.9 * np.clip(froth, 0, 1))).astype(np.float32)
+        self.rough = (float(rng.uniform(0.085, 0.11)) * (0.7 + 0.9 * np.clip(froth, 0, 1))).astype(np.float32)
         self.froth = np.clip(froth, 0, 1.4).astype(np.float32)
         pebbles = pyramid(spectral_noise((512, 512), rng, beta=0.9, low=12), 6)
         bed = PlaneSampler(right / 4.0, ahead / 4.0, 512, 6)(pebbles)
@@ -148,5 +154,5 @@ class River(WaterScene):
         slope_x, slope_z = ((coarse[i] + np.float32(0.75) * fine[i]) * self.rough for i in (0, 1))
         water = self.water.shade(slope_x, slope_z, self.glow)
         bubbles = np.float32(0.55) * coarse[2] + np.float32(0.5) * fine[2]
-        foam = smoothstep(0.90, 2.30, bubbles + np.float32(1.45) * self.froth) * np.float32(0.88)
+        foam = smoothstep(0.82, 2.0, bubbles + np.float32(1.45) * self.froth) * np.float32(0.88)
         return self.finish(over(water, self.white, foam))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from curation.demo.fields import F32, U8, Camera, PlaneSampler, WaveField, pyramid, spectral_noise, triple
+from curation.demo.fields import F32, U8, Camera, PlaneSampler, WaveField, pyramid, spectral_noise, triple, u8
 from curation.demo.land import (
     colour,
     paint_conifers,
@@ -33,14 +33,22 @@ class WaterScene(Scene):
         self.above = int(0.9 * self.height)
         self.last = self.height  # row where the water ends
 
-    def waves(self, *, patch: float, wind: float, slope: float, direction: float, ripple: float, texels: int = 256) -> None:
+    def waves(
+        self, *, patch: float, wind: float, slope: float, direction: float, ripple: float, texels: int = 256
+    ) -> None:
         """A swell of `patch` metres and ripples of a fifth of it."""
         rows = (self.camera.first_row, self.last)
         self.right, self.ahead = self.camera.ground(rows)
         self.swell = WaveField(self.rng, patch=patch, wind=wind, slope=slope, direction=direction, texels=texels)
         small = patch / 5.3
         self.ripples = WaveField(
-            self.rng, patch=small, wind=max(1.5, wind / 3), slope=ripple, direction=direction + 0.5, spread=1.0, texels=128
+            self.rng,
+            patch=small,
+            wind=max(1.5, wind / 3),
+            slope=ripple,
+            direction=direction + 0.5,
+            spread=1.0,
+            texels=128,
         )
         self.on_swell = PlaneSampler(self.right / patch, self.ahead / patch, texels, 5)
         self.on_ripples = PlaneSampler(self.right / small, self.ahead / small, 128, 5)
@@ -61,7 +69,7 @@ class WaterScene(Scene):
 
     def finish(self, water: F32) -> U8:
         """The picture with this water (rows, columns, 3), linear, in it."""
-        graded = cv2.resize(tone_map(water, self.palette.exposure), (self.width, len(water)), interpolation=cv2.INTER_LINEAR)
+        graded = u8(cv2.resize(tone_map(water, self.palette.exposure), (self.width, len(water))))
         picture = self.backdrop.copy()
         picture[self.camera.first_row : self.last] = uncover(graded, self.clear, self.before)
         return picture
@@ -133,7 +141,9 @@ class Lake(WaterScene):
         cam, rng = self.camera, self.rng
         sky = paint_sky(cam, self.palette, rng, above=self.above, clouds=float(rng.uniform(0.4, 0.7)))
         far = cam.horizon + self.above
-        paint_hills(sky, far, self.palette, rng, layers=1, top=float(rng.uniform(0.26, 0.33)) * self.height, wooded=False)
+        paint_hills(
+            sky, far, self.palette, rng, layers=1, top=float(rng.uniform(0.26, 0.33)) * self.height, wooded=False
+        )
         paint_hills(sky, far, self.palette, rng, layers=2, top=float(rng.uniform(0.12, 0.18)) * self.height)
         for tall, veil in (((0.03, 0.05), 0.30), ((0.04, 0.075), 0.12)):
             paint_conifers(

@@ -5,7 +5,20 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from curation.demo.fields import F32, U8, Camera, PlaneSampler, WaveField, line_noise, pyramid, smoothstep, spectral_noise, triple, wrap_sample
+from curation.demo.fields import (
+    F32,
+    U8,
+    Camera,
+    PlaneSampler,
+    WaveField,
+    f32,
+    line_noise,
+    pyramid,
+    smoothstep,
+    spectral_noise,
+    triple,
+    wrap_sample,
+)
 from curation.demo.land import colour, lit_relief, paint_conifers, paint_rock, paint_sky, pick_palette, tone_map
 from curation.demo.scenes.base import Scene, flood, over, uncover
 from curation.demo.water import Water
@@ -29,7 +42,9 @@ class Waterfall(Scene):
         alpha = np.zeros((h, w), np.float32)
         surroundings = picture[: self.first + 1].copy()
         sheet = np.exp(-(((np.arange(w) - self.centre) / self.half) ** 4))[None, :, None]
-        surroundings[int(self.lip) :] = surroundings[int(self.lip) :] * (1 - 0.8 * sheet) + 0.8 * sheet * self.white * 0.7
+        surroundings[int(self.lip) :] = (
+            surroundings[int(self.lip) :] * (1 - 0.8 * sheet) + 0.8 * sheet * self.white * 0.7
+        )
         self.water = Water(
             self.camera, surroundings, above=0, deep=(0.03, 0.10, 0.085), rows=(self.first, h), shore=self.foot
         )
@@ -40,7 +55,9 @@ class Waterfall(Scene):
             if abs(x - self.centre) < 1.5 * self.half:
                 continue
             r = float(rng.uniform(0.025, 0.055)) * h
-            paint_rock(before, alpha, (x, self.foot + float(rng.uniform(0.2, 0.9)) * r), (1.6 * r, r), self.palette, rng)
+            paint_rock(
+                before, alpha, (x, self.foot + float(rng.uniform(0.2, 0.9)) * r), (1.6 * r, r), self.palette, rng
+            )
         for f in np.sort(rng.uniform(0.86, 1.05, 5)):
             x = float(rng.choice([rng.uniform(0, 0.34), rng.uniform(0.66, 1.0)])) * w
             r = float(rng.uniform(0.07, 0.14)) * h
@@ -74,8 +91,12 @@ class Waterfall(Scene):
         cracks = spectral_noise((side, side), rng, beta=1.35, low=5, stretch=(1.9, 1.0))[:h, :w]
         ledges = spectral_noise((side, side), rng, beta=1.3, low=5, stretch=(1.0, 3.2))[:h, :w]
         height = -np.abs(cracks) * 5.0 - np.abs(ledges) * 3.4 + cracks * 1.4
-        light = lit_relief(np.asarray(height * self.unit, np.float32), (0.7 * float(np.sign(self.palette.sun_at[0])), 0.8), 1.0)
-        moss = smoothstep(0.2, 1.3, spectral_noise((side, side), rng, beta=1.5, low=3)[:h, :w] + 0.9 * light + 0.3)[..., None]
+        light = lit_relief(
+            np.asarray(height * self.unit, np.float32), (0.7 * float(np.sign(self.palette.sun_at[0])), 0.8), 1.0
+        )
+        moss = smoothstep(0.2, 1.3, spectral_noise((side, side), rng, beta=1.5, low=3)[:h, :w] + 0.9 * light + 0.3)[
+            ..., None
+        ]
         texture = spectral_noise((side, side), rng, beta=0.6, low=30)[:h, :w]
         stone = colour(self.palette.rock) * np.maximum(0.8 + 0.25 * cracks + 0.18 * texture, 0.05)[..., None]
         green = colour(self.palette.foliage) * np.maximum(0.9 + 0.5 * texture, 0.1)[..., None]
@@ -126,7 +147,10 @@ class Waterfall(Scene):
         away = np.hypot(right - centre, ahead - ahead[0, 0])
         self.away = away.astype(np.float32)
         safe = np.maximum(away, 0.3)
-        self.out_x, self.out_z = ((right - centre) / safe).astype(np.float32), ((ahead - ahead[0, 0]) / safe).astype(np.float32)
+        self.out_x, self.out_z = (
+            ((right - centre) / safe).astype(np.float32),
+            ((ahead - ahead[0, 0]) / safe).astype(np.float32),
+        )
         self.stir = (0.10 * np.exp(-away / 3.0)).astype(np.float32)
         self.chop = (0.45 + 1.5 * np.exp(-away / 3.5)).astype(np.float32)
         self.foam = flood(away.shape, self.white * 0.9)
@@ -138,7 +162,11 @@ class Waterfall(Scene):
         self.bubbles = pyramid(bubbles, 5)
         drift = 0.7 / (1 + 0.35 * away)
         self.on_bubbles = PlaneSampler(
-            right / 2.6, ahead / 2.6, 256, 5, flow=(np.asarray(self.out_x * drift / 2.6), np.asarray(self.out_z * drift / 2.6))
+            right / 2.6,
+            ahead / 2.6,
+            256,
+            5,
+            flow=(np.asarray(self.out_x * drift / 2.6), np.asarray(self.out_z * drift / 2.6)),
         )
 
     def paint(self, t: float) -> U8:
@@ -146,7 +174,11 @@ class Waterfall(Scene):
         picture = self.backdrop.copy()
         top, (c0, c1) = int(self.lip), self.columns
         slow = wrap_sample(self.streaks, self.fall_u, self.fall_v - np.float32(330 * time % 512))
-        fast = wrap_sample(self.streaks, self.fall_u * np.float32(1.9) + 91, self.fall_v * np.float32(1.25) - np.float32(440 * time % 512))
+        fast = wrap_sample(
+            self.streaks,
+            self.fall_u * np.float32(1.9) + 91,
+            self.fall_v * np.float32(1.25) - np.float32(440 * time % 512),
+        )
         flow = 0.62 * slow + 0.55 * fast
         opaque = smoothstep(-0.10, 1.3, self.body + 0.75 * flow)
         bright = smoothstep(-1.5, 2.3, flow + 0.25 * self.body)
@@ -158,7 +190,7 @@ class Waterfall(Scene):
             self.mist_x * np.float32(1.7) - np.float32(12 * time),
             self.mist_y * np.float32(1.6) + np.float32(47 * time % 256),
         )
-        puff = cv2.resize(puff, self.mist.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        puff = f32(cv2.resize(puff, self.mist.shape[::-1]))
         fall = over(fall, self.spray, np.clip(self.mist * (np.float32(0.62) + np.float32(0.30) * puff), 0, 0.93))
         picture[top : self.first, c0:c1] = tone_map(fall, self.palette.exposure)
         slope_x, slope_z = cv2.split(self.on_waves(pyramid(self.waves.slopes(t), 5)))
