@@ -39,13 +39,14 @@ def read_image(path: Path) -> Image:
         raise ImageError(f"{path} is empty")
     try:
         with _quiet():
-            colour = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH)  # turns by EXIF, drops alpha
+            # Turns by EXIF and drops alpha. Not IMREAD_COLOR_RGB: OpenCV 5.0 reads 16-bit TIFFs as noise with it.
+            colour = cv2.imdecode(data, cv2.IMREAD_COLOR_BGR | cv2.IMREAD_ANYDEPTH)
             whole, kinds, metadata = cv2.imdecodeWithMetadata(data, flags=cv2.IMREAD_UNCHANGED)  # does neither
     except cv2.error:
         colour = None
     if colour is None:
         raise ImageError(f"{path} is not an image, or is damaged: give a JPEG, PNG, WebP, TIFF, BMP or GIF file")
-    rgb = _eight_bits(np.asarray(colour), path)
+    rgb = _eight_bits(np.asarray(colour)[..., ::-1], path)
     if whole is not None and whole.ndim == 3 and whole.shape[2] == 4:
         alpha = _turned(_eight_bits(np.asarray(whole[..., 3]), path), _orientation(kinds, metadata))
         if alpha.shape == rgb.shape[:2] and alpha.min() < 255:

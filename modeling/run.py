@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -32,6 +33,8 @@ MODEL_FORMAT = 1
 REPORTED_PACKAGES = ("stillflow", "torch", "numpy", "h5py", "av", "opencv-python-headless")
 
 # What a run may be continued with although its config.yaml says otherwise: how far it goes.
+# Temp files of `modeling.files` that a killed training left.
+LEFT_BY_A_KILL = re.compile(r"\.(step-|model\.|config\.|environment\.|metrics\.|latest)[^ ]*-\w{8}\.(tmp|mp4)")
 STEPS, SCHEDULE = "training.steps", "training.schedule_steps"
 
 
@@ -81,6 +84,10 @@ class RunFolder:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise RunError(f"{self.path} is being trained by another process: wait for it, or stop it") from None
+            for folder in (self.path, self.path / "checkpoints", self.path / "samples"):
+                for file in folder.glob(".*"):
+                    if LEFT_BY_A_KILL.fullmatch(file.name):
+                        file.unlink(missing_ok=True)
             yield
         finally:
             os.close(descriptor)
@@ -97,20 +104,15 @@ class RunFolder:
         except (OSError, yaml.YAMLError, ConfigError) as error:
             raise RunError(f"{self.config_file} cannot be used: {str(error).splitlines()[0]}") from None
 
-    def write_config(self, config: Config) -> None:
-        write_text(self.config_file, yaml.safe_dump(config.to_dict(), sort_keys=False))
+    def check_config(self, asked: Config) -> None:
+        """RunError naming the keys in which `asked` differs from the run's own configuration, where it has one.
 
-    def agree_on_config(self, asked: Config) -> Config:
-        """The configuration to train with.
-
-        A run keeps its own; only its length may change, and where it is raised config.yaml records it. RunError naming
-        the keys where anything else differs.
+        Only the length may change: more steps, or a longer schedule.
         """
         if not self.config_file.exists():
             if self.checkpoints.all():
                 raise RunError(f"{self.path} has checkpoints but no config.yaml: restore it, or choose another --run")
-            self.write_config(asked)
-            return asked
+            return
         held, wanted = flat(self.read_config().to_dict()), flat(asked.to_dict())
         free = {STEPS, SCHEDULE} if wanted[SCHEDULE] >= held[SCHEDULE] else {STEPS}
         differing = [
@@ -123,9 +125,14 @@ class RunFolder:
                 f"{self.path} was trained with another configuration: {'; '.join(differing)}. "
                 "Give the same preset and --set options, or another --run"
             )
-        if wanted[STEPS] > held[STEPS] or wanted[SCHEDULE] > held[SCHEDULE]:
-            self.write_config(asked)
-        return asked
+
+    def record_config(self, config: Config) -> None:
+        """Write config.yaml where the run is new or is to become longer."""
+        if self.config_file.exists():
+            held = self.read_config().training
+            if config.training.steps <= held.steps and config.training.schedule_steps == held.schedule_steps:
+                return
+        write_text(self.config_file, yaml.safe_dump(config.to_dict(), sort_keys=False))
 
     def record_environment(
         self, clips: Mapping[str, ClipSet], *, seed: int, device: str, accept_new_data: bool

@@ -76,6 +76,8 @@ def train(
     """
     folder, device, config = RunFolder(request.run), request.device, request.config
 
+    folder.check_config(config)
+
     # Data: what to train on, and what to look at while training.
     train_clips = open_clips(request.data, "train", resolution=config.resolution, frames=config.frames)
     shown_clips = _clips_to_show(request, train_clips, say)
@@ -85,13 +87,14 @@ def train(
 
     with folder.locked(), Interruption() as interruption:
         # Run folder: a new one, or one of the same configuration and data.
-        config = folder.agree_on_config(request.config)
+        folder.check_config(config)  # again, now that no other process can make it another
         folder.record_environment(
             {"train": train_clips, shown_clips.split: shown_clips},
             seed=config.training.seed,
             device=str(device),
             accept_new_data=request.accept_new_data,
         )
+        folder.record_config(config)
         for warning in config.warnings():
             say(f"warning: {warning}")
 

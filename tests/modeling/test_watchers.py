@@ -1,0 +1,223 @@
+"""The Visdom watcher against servers that are real, dead, hung, or killed midway; none may stop or slow a run."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tornado.httpserver
+import tornado.netutil
+import visdom.server.app
+from rich.console import Console
+
+from modeling.errors import UsageError
+from modeling.watchers import visdom as watcher_module
+from modeling.watchers.terminal import TerminalWatcher, duration
+from modeling.watchers.visdom import QUEUE_LENGTH, VisdomWatcher
+
+
+def record(step: int) -> dict[str, float]:
+    return {"step": step, "loss_g": 0.5 * step, "loss_d_s": 1.0, "wasserstein_s": 2.0, "grad_norm_g": 3.0, "seconds": 0.1}
+
+
+def wait_for(condition: Any, seconds: float = 20.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+class VisdomServer:
+    """Visdom's own application in a thread, without its pages."""
+
+    def __init__(self, folder: Path, port: int = 0) -> None:
+        [listening] = tornado.netutil.bind_sockets(port, "127.0.0.1", family=socket.AF_INET)
+        self.port = listening.getsockname()[1]
+        up = threading.Event()
+
+        def serve() -> None:
+            self.loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self.loop)
+
+            async def begin() -> None:
+                self.application = visdom.server.app.Application(port=self.port, base_url="", env_path=str(folder))
+                self.server = tornado.httpserver.HTTPServer(self.application)
+                self.server.add_sockets([listening])
+
+            self.loop.run_until_complete(begin())
+            up.set()
+            self.loop.run_forever()
+            self.loop.close()
+
+        self.thread = threading.Thread(target=serve, daemon=True)
+        self.thread.start()
+        assert up.wait(30)
+
+    def windows(self, environment: str) -> dict[str, Any]:
+        state: dict[str, Any] = self.application.state.get(environment, {"jsons": {}})["jsons"]
+        return state
+
+    def stop(self) -> None:
+        async def end() -> None:
+            self.server.stop()
+            await self.server.close_all_connections()
+
+        asyncio.run_coroutine_threadsafe(end(), self.loop).result(10)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join(10)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watcher_module, "BETWEEN_SENDS", 0.05)
+    monkeypatch.setattr(watcher_module, "FIRST_PAUSE", 0.05)
+
+
+def test_a_real_server_shows_curves_and_the_newest_sample(tmp_path: Path, quick: None) -> None:
+    server = VisdomServer(tmp_path / "environments")
+    said: list[str] = []
+    video = tmp_path / "sample.mp4"
+    video.write_bytes(b"frames")
+    try:
+        watcher = VisdomWatcher(f"http://127.0.0.1:{server.port}", "run-1", said.append)
+        for step in range(1, 6):
+            watcher.step(record(step))
+        watcher.sample(5, video)
+        assert wait_for(lambda: "samples" in server.windows("run-1"))
+        for step in range(6, 9):
+            watcher.step(record(step))
+        watcher.close(wait=10)
+        windows = server.windows("run-1")
+    finally:
+        server.stop()
+    curves = {trace["name"]: trace for trace in windows["losses"]["content"]["data"]}
+    assert set(curves) == {"loss_g", "loss_d_s"}
+    assert curves["loss_g"]["x"] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert curves["loss_g"]["y"] == [0.5 * step for step in range(1, 9)]
+    assert "Wasserstein estimate (real - fake)" in windows
+    assert windows["samples"]["title"] == "input | generated | real, step 5"
+    assert "autoplay" in windows["samples"]["content"]
+    assert said == []
+    assert watcher.dropped == 0
+
+
+def test_a_port_where_nobody_listens(quick: None) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    said: list[str] = []
+    watcher = VisdomWatcher(f"http://127.0.0.1:{port}", "run", said.append)
+    for step in range(1, 50):
+        watcher.step(record(step))
+    assert wait_for(lambda: said)
+    watcher.close(wait=0)
+    assert len(said) == 1
+    assert "does not answer" in said[0]
+    assert "training goes on" in said[0]
+
+
+@contextmanager
+def hung_server() -> Iterator[tuple[int, threading.Event]]:
+    """A server that takes every request and answers none until the block ends."""
+    let_go, asked = threading.Event(), threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # noqa: N802
+            asked.set()
+            let_go.wait(60)
+
+        def log_message(self, *arguments: object) -> None:
+            """Keep the test's output clean."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server.server_address[1], asked
+    finally:
+        let_go.set()
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_server_that_never_answers_fills_a_bounded_queue_and_blocks_nobody(quick: None) -> None:
+    with hung_server() as (port, asked):
+        watcher = VisdomWatcher(f"http://127.0.0.1:{port}", "run", lambda line: None)
+        watcher.step(record(1))
+        assert asked.wait(20)
+        # The sending thread is stuck in its request now; a call that waited for it would never come back.
+        for step in range(2, 3 * QUEUE_LENGTH):
+            watcher.step(record(step))
+        assert watcher.dropped >= QUEUE_LENGTH
+        watcher.close(wait=0)
+
+
+def test_a_server_killed_midway_is_named_once_and_found_again(tmp_path: Path, quick: None) -> None:
+    server = VisdomServer(tmp_path / "environments")
+    port, said = server.port, []
+    watcher = VisdomWatcher(f"http://127.0.0.1:{port}", "run", said.append)
+    watcher.step(record(1))
+    assert wait_for(lambda: "losses" in server.windows("run"))
+    server.stop()
+    step = 1
+    while not said and step < 500:
+        step += 1
+        watcher.step(record(step))
+        time.sleep(0.02)
+    assert ["does not answer" in line for line in said] == [True]
+    server = VisdomServer(tmp_path / "environments", port)
+    try:
+        while len(said) < 2 and step < 1000:
+            step += 1
+            watcher.step(record(step))
+            time.sleep(0.02)
+        watcher.close(wait=10)
+        [trace] = [t for t in server.windows("run")["losses"]["content"]["data"] if t["name"] == "loss_g"]
+    finally:
+        server.stop()
+    assert "answers again" in said[1]
+    assert trace["x"][-1] == step
+
+
+@pytest.mark.parametrize("url", ["localhost:8097", "http://localhost", "ftp://a:1", "http://a:b", ""])
+def test_an_ill_formed_address_is_bad_usage(url: str) -> None:
+    with pytest.raises(UsageError, match="--visdom takes http://host:port"):
+        VisdomWatcher(url, "run", lambda line: None)
+
+
+def test_the_terminal_shows_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    watcher = TerminalWatcher(200, Console(file=stream, force_terminal=True, width=120))
+    for step in range(1, 101):
+        watcher.step({"step": step, "seconds": 0.5, "clips_per_second": 12.0})
+    watcher.close()
+    assert "0.50 s/step, 12.0 clips/s, 50 s left" in stream.getvalue()
+    assert "100/200" in stream.getvalue()
+
+    plain = io.StringIO()
+    moments = iter(range(0, 10_000, 10))
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(moments)))
+    watcher = TerminalWatcher(200, Console(file=plain, force_terminal=False, width=120))
+    for step in range(1, 11):
+        watcher.step({"step": step, "seconds": 2.0, "clips_per_second": 3.0})
+    lines = plain.getvalue().splitlines()
+    assert 2 <= len(lines) < 10
+    assert all("s/step" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0, "0 s"), (59.6, "1 min 0 s"), (185, "3 min 5 s"), (7800, "2 h 10 min"), (273600, "3 d 4 h")]
+)
+def test_durations(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
