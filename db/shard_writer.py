@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from db.files import sha256_of, sync
 from db.manifest import SCHEMA_VERSION, SPLITS, ShardError
 from db.recipes import canonical, recipe_hash
+from db.shard_layout import lay_out
 from db.shard_reader import ClipRow, Frames, ShardReader, frames_sha256
 
 SYNC_BYTES = 64 * 2**20  # written between two calls of fsync, so that the last one does not wait for a whole shard
@@ -168,114 +168,78 @@ class ShardWriter:
 
 
 class _Part:
-    """The file while it grows: its small objects through HDF5, its frames by plain writes to where HDF5 put them."""
+    """The file while it grows. HDF5 lays it out in memory: it must never meet a full disk, which breaks its state."""
 
     def __init__(
         self, path: Path, attributes: Mapping[str, Any], rows: Sequence[ClipRow], shape: tuple[int, ...]
     ) -> None:
         self.path = path
-        self._unsynced = 0
+        self._attributes = attributes
+        self._rows = rows
+        self._shape = (sum(row.length for row in rows), *shape)
         self._frame_bytes = int(np.prod(shape))
-        self._descriptor = -1
-        self._file: h5py.File | None = None
+        self._unsynced = 0
+        head = lay_out(attributes, rows, self._shape, [""] * len(rows))
+        self._offset = len(head)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
         try:
-            self._file = h5py.File(path, "w", libver=("v110", "v110"))
-            _write_tables(self._file, attributes, rows)
-            count = sum(row.length for row in rows)
-            self._offset = _reserve_frames(self._file, (count, *shape))
-            self._file.flush()
-            self._descriptor = os.open(path, os.O_RDWR)
-            if hasattr(os, "posix_fallocate"):  # not everywhere; a full disk is then met later
-                os.posix_fallocate(self._descriptor, self._offset, count * self._frame_bytes)
-        except BaseException as error:
+            with self._named_errors():
+                if hasattr(os, "posix_fallocate"):  # not everywhere; a full disk is then met later
+                    os.posix_fallocate(self._descriptor, 0, self._offset + self._shape[0] * self._frame_bytes)
+        except BaseException:
             self.discard()
-            if isinstance(error, OSError):
-                raise _named(error, path) from None
             raise
 
     def write(self, first: int, frames: Frames) -> str:
         """Put a clip's frames from row `first` on. Returns their SHA-256."""
-        try:
+        with self._named_errors():
             _write_all(self._descriptor, frames.data.cast("B"), self._offset + first * self._frame_bytes)
             self._unsynced += frames.nbytes
             if self._unsynced >= SYNC_BYTES:
                 os.fsync(self._descriptor)
                 self._unsynced = 0
-        except OSError as error:
-            raise _named(error, self.path) from None
         return frames_sha256(frames)
 
     def copy_frames(self, other: _Part) -> None:
         """Take over another's frames, from the first one on, as many as this one holds."""
-        assert self._file is not None
-        left, done = self._file["frames"].size, 0
-        while done < left:
-            piece = os.pread(other._descriptor, min(left - done, SYNC_BYTES), other._offset + done)
-            if not piece:
-                raise ShardError(f"{other.path}: shrank while it was read; export again")
-            _write_all(self._descriptor, memoryview(piece), self._offset + done)
-            done += len(piece)
+        left, done = self._shape[0] * self._frame_bytes, 0
+        with self._named_errors():
+            while done < left:
+                piece = os.pread(other._descriptor, min(left - done, SYNC_BYTES), other._offset + done)
+                if not piece:
+                    raise ShardError(f"{other.path}: shrank while it was read; export again")
+                _write_all(self._descriptor, memoryview(piece), self._offset + done)
+                done += len(piece)
 
     def finish(self, hashes: Sequence[str]) -> None:
-        """Add the hashes and bring all to the disk."""
-        assert self._file is not None
-        try:
-            self._file["clips/sha256"][:] = np.array(hashes, "S64")
-            self._file.close()
+        """Put all that is small before the frames, and bring everything to the disk."""
+        head = lay_out(self._attributes, self._rows, self._shape, hashes)
+        with self._named_errors():
+            _write_all(self._descriptor, memoryview(head), 0)
             os.fsync(self._descriptor)
-        except OSError as error:
-            raise _named(error, self.path) from None
         os.close(self._descriptor)
-        self._file, self._descriptor = None, -1
+        self._descriptor = -1
 
     def discard(self) -> None:
         """Remove the file."""
         self.path.unlink(missing_ok=True)
         if self._descriptor >= 0:
             os.close(self._descriptor)
-        if self._file is not None:
-            with contextlib.suppress(OSError, RuntimeError):  # of a full disk; the file is gone already
-                self._file.close()
-        self._file, self._descriptor = None, -1
+        self._descriptor = -1
 
-
-def _write_tables(file: h5py.File, attributes: Mapping[str, Any], rows: Sequence[ClipRow]) -> None:
-    for name, value in attributes.items():
-        file.attrs[name] = value
-    clips = file.create_group("clips")
-    lengths = np.array([row.length for row in rows], np.int64)
-    clips["offset"] = np.cumsum(lengths) - lengths
-    clips["length"] = lengths
-    text = h5py.string_dtype("utf-8")
-    for name in ("id", "video_id", "source_url", "licence", "label"):
-        clips.create_dataset(name, data=[getattr(row, name) for row in rows], dtype=text)
-    for name in ("start", "end", "fps"):
-        clips[name] = np.array([getattr(row, name) for row in rows], np.float64)
-    clips.create_dataset("sha256", (len(rows),), "S64")
-
-
-def _reserve_frames(file: h5py.File, shape: tuple[int, ...]) -> int:
-    """Make the contiguous `frames`, unfilled, after all that is small. Returns its place in the file, in bytes."""
-    creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    creation.set_layout(h5py.h5d.CONTIGUOUS)
-    creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    creation.set_obj_track_times(False)
-    h5py.h5d.create(file.id, b"frames", h5py.h5t.STD_U8LE, h5py.h5s.create_simple(shape), creation)
-    return int(file["frames"].id.get_offset())
+    @contextlib.contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        """Errors of descriptors lack the file's name."""
+        try:
+            yield
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from None
 
 
 def _write_all(descriptor: int, data: memoryview, position: int) -> None:
     while data:
         done = os.pwrite(descriptor, data, position)
         data, position = data[done:], position + done
-
-
-def _named(error: OSError, path: Path) -> OSError:
-    """The same error with the file's name, which errors of descriptors and of HDF5 lack."""
-    if error.errno is None:
-        return error
-    return OSError(error.errno, os.strerror(error.errno), str(path))
 
 
 def write_shard(
