@@ -50,6 +50,12 @@ class DownloadSettings:
     def __post_init__(self) -> None:
         if self.workers < 1:
             raise ValueError(f"workers must be at least 1, not {self.workers}")
+        if self.max_height < 16:
+            raise ValueError(f"max_height must be at least 16, not {self.max_height}")
+        if self.network_retries < 0:
+            raise ValueError(f"network_retries must be at least 0, not {self.network_retries}")
+        if not self.timeout > 0:
+            raise ValueError(f"timeout must be more than 0 s, not {self.timeout}")
         if self.keep_free < 0:
             raise ValueError(f"keep_free must be at least 0 bytes, not {self.keep_free}")
         if self.limit is not None and self.limit < 1:
@@ -243,10 +249,11 @@ class _Run:
             stands = record_done(self._catalogue, claimed, started, checked)
         except LeaseLost:
             return  # the other worker's file has replaced, or will replace, this one
-        if not stands:
-            self._catalogue.path(checked.stored).unlink(missing_ok=True)
-            return
         self._fetcher.clean(claimed.item_id)
+        if not stands and not checked.fetched.stays:
+            self._catalogue.path(checked.stored).unlink(missing_ok=True)
+        if not stands:
+            return
         with self._lock:
             self._report.done.append(claimed.item_id)
             self._report.bytes += checked.bytes

@@ -114,6 +114,8 @@ class Fetcher:
         except StageError as error:
             # What cannot be continued, or is not worth it, is not kept.
             part = folder / "part"
+            if error.error_class is ErrorClass.DISK_FULL:
+                _give_room_back(part)
             if error.policy.action is Action.GIVE_UP or not (part.is_dir() and any(part.iterdir())):
                 remove_tree(folder)
             raise
@@ -179,6 +181,15 @@ class Fetcher:
             except BlockingIOError:
                 raise BusyElsewhere(folder.name) from None
             yield folder
+
+
+def _give_room_back(part: Path) -> None:
+    """Shorten a begun download, so that the catalogue has room to say that the disk is full."""
+    begun = list(part.iterdir()) if part.is_dir() else []
+    if len(begun) == 1 and begun[0].suffix == ".part":
+        os.truncate(begun[0], max(0, begun[0].stat().st_size - MEGABYTE))
+    elif begun:
+        remove_tree(part)  # fragments, counted in a file beside them
 
 
 def _check(path: Path) -> tuple[VideoInfo, str]:

@@ -84,7 +84,7 @@ def outcome_of(result: DownloadReport, dataset: Dataset) -> Outcome:
     """The summary of a call."""
     remarks = []
     if result.paused is not None:
-        remarks.append(f"stopped early: {result.paused}")
+        remarks.append("stopped early, as the disk is full; free some space and run the command again")
     for provider in sorted(result.paused_providers):
         remarks.append(f"{provider} doubts that a person asks: its other videos were left for a later call")
     if result.elsewhere:

@@ -31,19 +31,11 @@ LONGEST_SLEEP = 10.0  # s, between yt-dlp's own tries
 
 @dataclass(frozen=True, kw_only=True)
 class WebSettings:
-    """How to fetch from the web."""
+    """How to fetch from the web (`curation.download.DownloadSettings` has the defaults and the checks)."""
 
-    max_height: int = 360
-    retries: int = 5  # of the media, after network errors
-    timeout: float = 20.0  # s without a byte from the server
-
-    def __post_init__(self) -> None:
-        if self.max_height < 16:
-            raise ValueError(f"max_height must be at least 16, not {self.max_height}")
-        if self.retries < 0:
-            raise ValueError(f"retries must be at least 0, not {self.retries}")
-        if not self.timeout > 0:
-            raise ValueError(f"timeout must be more than 0 s, not {self.timeout}")
+    max_height: int
+    retries: int  # of the media, after network errors
+    timeout: float  # s without a byte from the server
 
     @property
     def format(self) -> str:
