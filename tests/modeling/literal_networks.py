@@ -35,7 +35,7 @@ def modulated_weights(conv: nn.Module, style_BS: Tensor, demodulate: bool) -> Te
     """Eq. 3.10 and 3.11 on the equalised weight: one weight a sample, (B, O, C, E, E)."""
     affine = conv.affine
     s_BC = style_BS @ (affine.weight / math.sqrt(style_BS.shape[1])).T + affine.bias
-    out, channels, side, _ = conv.weight.shape
+    channels, side = conv.weight.shape[1:3]
     weight = conv.weight / math.sqrt(channels * side * side)
     modulated = s_BC[:, None, :, None, None] * weight[None]  # Eq. 3.10
     if demodulate:
@@ -125,9 +125,7 @@ def self_attention(attention: nn.Module, x_CHW: Tensor) -> Tensor:
     """One map: every position's output is a weighted sum over all positions, written as loops."""
     C, H, W = x_CHW.shape
     positions = x_CHW.reshape(C, H * W).T
-    query, key, value, out = (
-        getattr(attention, name).weight[:, :, 0, 0] for name in ("query", "key", "value", "out")
-    )
+    query, key, value, out = (getattr(attention, name).weight[:, :, 0, 0] for name in ("query", "key", "value", "out"))
     rows = []
     for p in range(H * W):
         scores = torch.stack([(query @ positions[p]) @ (key @ positions[q]) for q in range(H * W)])
