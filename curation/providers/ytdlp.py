@@ -69,6 +69,13 @@ def _worth_waiting(error: StageError, tries: int) -> float | None:
     return None
 
 
+class _Downloader(YoutubeDL):  # type: ignore[misc]
+    """yt-dlp, taking folders as they are called: it would put variables' values in where a name has a $."""
+
+    def get_output_path(self, dir_type: str = "", filename: str | None = None) -> str:
+        return str(Path(self.params["paths"].get(dir_type or "home", self.params["paths"]["home"]), filename or ""))
+
+
 class WebFetcher:
     """Fetches web videos for one worker or many; `stop` ends all of them soon after it is set."""
 
@@ -111,7 +118,7 @@ class WebFetcher:
             "outtmpl": {"default": f"{name}.%(ext)s"},
             "progress_hooks": [hook],
         }
-        with YoutubeDL(options) as downloader:
+        with _Downloader(options) as downloader:
             info = self._guarded(lambda: _look(downloader, url), page=True)
             result = self._guarded(lambda: downloader.process_ie_result(info, download=True), page=False)
         # An archive or filter hit returns without a file: that is not done.

@@ -19,7 +19,7 @@ from curation.download import DownloadReport, DownloadSettings, Stopped, downloa
 from curation.errors import ErrorClass, StageError
 from curation.providers.folder import identify_file
 from curation.providers.urls import identify_url
-from db.engine import Catalogue
+from db.engine import Catalogue, create
 from db.leases import claim, worker_name
 from db.models import Attempt, Lease, Video, now
 from db.states import VideoState, move_video
@@ -108,6 +108,17 @@ def test_a_web_video_is_fetched_checked_and_recorded(catalogue: Catalogue, serve
     assert attempts(catalogue) == [(video_id, "done", None)]
     assert files(catalogue) == [f"{video_id}.mp4"]
     assert not (catalogue.folder / "videos" / ".partial").exists()
+
+
+def test_any_folder_name_will_do(
+    tmp_path: Path, server: FaultServer, movie: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ELSEWHERE", "elsewhere")
+    with create(tmp_path / "~ $ELSEWHERE %(id)s \N{LATIN SMALL LETTER E WITH ACUTE} ") as catalogue:
+        (video_id,) = add(catalogue, server.put("a.mp4", Page(body=movie)))
+        assert fetch(catalogue).done == [video_id]
+        assert files(catalogue) == [f"{video_id}.mp4"]
+        assert list(tmp_path.iterdir()) == [catalogue.folder]
 
 
 def test_local_files_stay_where_they_are(catalogue: Catalogue, make_video: MakeVideo, tmp_path: Path) -> None:
