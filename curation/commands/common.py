@@ -121,7 +121,7 @@ def report(dataset: Dataset, outcome: Outcome) -> None:
     if dataset.json:
         click.echo(json.dumps(as_json(outcome), ensure_ascii=False))
         return
-    counts = ", ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in outcome.counts.items())
+    counts = ", ".join(f"{number:,} {_named(name, number)}" for name, number in outcome.counts.items())
     click.echo(f"{outcome.command}: {counts or 'done'}")
     for remark in outcome.remarks:
         click.echo(f"  {remark}")
@@ -129,6 +129,11 @@ def report(dataset: Dataset, outcome: Outcome) -> None:
         click.echo(f"  failed: {failure.item} ({failure.source}): {failure.error}", err=True)
     if outcome.next:
         click.echo(f"next: {outcome.next}")
+
+
+def _named(name: str, number: int) -> str:
+    words = name.replace("_", " ")
+    return words.removesuffix("s") if number == 1 else words
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def perform(catalogue: Catalogue, dataset: Dataset, rule: Rule, *, dry_run: bool
         told.remarks.append("dry run: nothing was changed")
         told.remarks.extend(bars(verdicts, rule))
     if verdicts.decided:
-        told.remarks.append(f"{verdicts.decided} clips that were judged by a person keep their verdict")
+        told.remarks.append(f"{verdicts.decided} clips that were judged keep their verdict")
     return told
 
 

@@ -44,16 +44,24 @@ def run(
 
     Leaves with status 1 as long as any video of the dataset stands failed.
     """
-    shared: dict[str, Any] = {"folder": dataset.folder, "database": dataset.database, "as_json": dataset.json}
+
+    def call(command: click.Command, **options: object) -> None:
+        arguments = [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if value is not None]
+        arguments += ["--json"] if dataset.json else []
+        shared = {"dataset": dataset.folder, "database": dataset.database}
+        arguments += [f"--{name}={value}" for name, value in shared.items() if value is not None]
+        with command.make_context(command.name, arguments, parent=context) as inner:
+            command.invoke(inner)
+
     with gathering() as outcomes:
-        context.invoke(download, **shared)
-        context.invoke(cut, workers=workers, **recipe, **shared)
-        context.invoke(score, workers=workers, **shared)
-        context.invoke(filter_, min_variance=min_variance, **shared)
-        context.invoke(preview, workers=workers, **shared)
+        call(download)
+        call(cut, workers=workers, **recipe)
+        call(score, workers=workers)
+        call(filter_, min_variance=min_variance)
+        call(preview, workers=workers)
         if accept_unreviewed and _accept(dataset):
-            context.invoke(split, **shared)
-            context.invoke(export, size=size, workers=workers, **shared)
+            call(split)
+            call(export, size=size, workers=workers)
     finish(dataset, _summary(dataset, outcomes, accept_unreviewed))
 
 
