@@ -204,6 +204,7 @@ class Batch(Base):
     review: Mapped[str] = mapped_column(default="first")  # which pass: "first" (pending clips), "final" (accepted ones)
     state: Mapped[str] = mapped_column(default="open", index=True)
     created_at: Mapped[datetime] = mapped_column(default=now)
+    shown_at: Mapped[datetime | None]  # None: made ahead and not seen yet; may still go to another annotator
     confirmed_at: Mapped[datetime | None]
     seconds: Mapped[float | None]  # from shown to confirmed
 

@@ -36,6 +36,7 @@ def upgrade() -> None:
         sa.Column("review", sa.String(), nullable=False),
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("created_at", sa.DateTime(), nullable=False),
+        sa.Column("shown_at", sa.DateTime(), nullable=True),
         sa.Column("confirmed_at", sa.DateTime(), nullable=True),
         sa.Column("seconds", sa.Double(), nullable=True),
         sa.CheckConstraint("state IN ('open', 'confirmed', 'released')", name=op.f("ck_batches_state")),
