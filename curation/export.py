@@ -122,7 +122,7 @@ def newest_shards(session: Session) -> dict[str, str]:
         .join(ExportShard, ExportShard.shard_id == Shard.id)
         .where(ExportShard.version == newest.version)
     )
-    return dict(rows.tuples().all())
+    return dict(rows.all())
 
 
 def entries(session: Session, shard_ids: Sequence[int]) -> list[ShardEntry]:

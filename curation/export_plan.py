@@ -104,7 +104,7 @@ def wanted_clips(session: Session, recipe: ExportRecipe) -> dict[str, WantedClip
         .outerjoin(Split, Split.video_id == Clip.video_id)
         .where(Clip.state == ClipState.ACCEPTED)
         .order_by(Clip.video_id, Clip.start_pts, Clip.id)
-    ).tuples()
+    )
     wanted: dict[str, WantedClip] = {}
     missing: set[str] = set()
     for clip, video, split in rows:

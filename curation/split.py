@@ -7,6 +7,7 @@ one. An assignment stays as the data grows: new components fill what is missing.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,7 +35,7 @@ class SplitSettings:
     def __post_init__(self) -> None:
         if set(self.shares) != set(SPLITS):
             raise ValueError(f"shares are needed for {', '.join(SPLITS)}")
-        if min(self.shares.values()) < 0 or self.shares["train"] <= 0:
+        if not all(0 <= share < math.inf for share in self.shares.values()) or self.shares["train"] <= 0:
             raise ValueError("shares must not be negative, and train's must be above 0")
         if not set(self.counts) <= set(HELD_OUT) or min(self.counts.values(), default=0) < 0:
             raise ValueError("counts are for val and test, from 0 on")
@@ -109,9 +110,7 @@ def split_videos(catalogue: Catalogue, settings: SplitSettings, *, reassign: boo
         accepted = dict(
             session.execute(
                 select(Clip.video_id, func.count()).where(Clip.state == ClipState.ACCEPTED).group_by(Clip.video_id)
-            )
-            .tuples()
-            .all()
+            ).all()
         )
         if reassign:
             session.execute(delete(Split))

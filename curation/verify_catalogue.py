@@ -101,7 +101,7 @@ def _clip_faults(session: Session, newest: Export) -> list[Fault]:
         .where(ExportShard.version == newest.version)
         .order_by(Shard.file, ShardClip.position)
     )
-    for file, split, clip, state, video, split_now in rows.tuples():
+    for file, split, clip, state, video, split_now in rows:
         name = file.rpartition("/")[2]
         verdict = verdicts.get(clip)
         if state != ClipState.ACCEPTED:
@@ -116,7 +116,7 @@ def _clip_faults(session: Session, newest: Export) -> list[Fault]:
 
 def _last_verdicts(session: Session) -> dict[str, str]:
     rows = session.execute(select(Decision.clip_id, Decision.verdict).order_by(Decision.id))
-    return dict(rows.tuples().all())
+    return dict(rows.all())
 
 
 def _component_faults(session: Session) -> list[Fault]:
