@@ -138,8 +138,9 @@ def _name(folder: Path, url: str | None) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    cause = getattr(error, "orig", None) or error
-    return str(cause).splitlines()[0]
+    text = str(getattr(error, "orig", None) or error).splitlines()[0]
+    # What SQLite says where its journal cannot grow.
+    return f"{text} (is the disk full?)" if text == "disk I/O error" else text
 
 
 def _engine(folder: Path, url: str | None) -> sa.Engine:
