@@ -1,0 +1,83 @@
+"""The values that pass between the catalogue, the review and the page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from db.states import ClipState
+
+
+class Pass(StrEnum):
+    """Which pass over the clips: the first judges pending ones, the final one looks at the accepted ones once more."""
+
+    FIRST = "first"
+    FINAL = "final"
+
+    @property
+    def state(self) -> ClipState:
+        """The state of the clips that this pass shows."""
+        return ClipState.PENDING if self is Pass.FIRST else ClipState.ACCEPTED
+
+
+class Order(StrEnum):
+    """In what order clips come up."""
+
+    TIME = "time"  # videos as they were added, clips as they follow in the video
+    RANDOM = "random"  # shuffled, the same way each time for one annotator
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One clip's place in a batch. `error` says why there is nothing to play; then `preview` is None."""
+
+    position: int
+    clip_id: str
+    name: str
+    preview: Path | None
+    error: str | None
+    marked: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenBatch:
+    """A batch to be judged. Positions may have gaps, where a clip has left the review since."""
+
+    id: int
+    token: str
+    cells: tuple[Cell, ...]
+
+    @property
+    def contents(self) -> tuple[int, tuple[tuple[int, str], ...]]:
+        """What its mosaic depends on."""
+        return self.id, tuple((cell.position, cell.clip_id) for cell in self.cells)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What is recorded for one cell. `accepted` None leaves the clip undecided (skipped)."""
+
+    accepted: bool | None
+    share_seen: float  # of the clip's loop, 0 to 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confirmed:
+    """What confirming a batch did; `withdrawn` clips had left the review meanwhile and got no decision."""
+
+    kept: int
+    rejected: int
+    skipped: int
+    withdrawn: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Totals:
+    """Where the whole data set stands in this pass."""
+
+    kept: int
+    rejected: int
+    left: int
+    skipped: int  # of those left: skipped because their preview does not play
+    elsewhere: int  # of those left: in other annotators' open batches

@@ -1,0 +1,189 @@
+"""A review's state, with no server and no browser in it: what each event does to the batch on screen.
+
+The marks are in the catalogue before the page hears of them; a batch's decisions are in the catalogue before the next
+batch is shown. Events that carry another batch's token change nothing and are counted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Protocol
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from annotation_server.events import Back, Bye, Clear, Confirm, Event, Failed, Mark, Playing, Stop
+from annotation_server.records import Confirmed, OpenBatch, Verdict
+
+# The page's clock starts when the video does, Python's when it hears of it: as much later as one message takes.
+MESSAGE_SECONDS = 0.1
+
+
+class Store(Protocol):
+    """Where marks and decisions are kept; `batches.BatchStore` is the one."""
+
+    def save_marks(self, batch_id: int, marks: Mapping[int, bool]) -> None: ...
+
+    def confirm(self, batch_id: int, verdicts: Mapping[int, Verdict], seconds: float) -> Confirmed: ...
+
+    def reopen(self, before: int) -> int | None: ...
+
+
+class Outcome(Enum):
+    """What an event led to."""
+
+    IGNORED = auto()  # not for this batch, or out of range: nothing changed
+    UNCHANGED = auto()  # legal, but it changes nothing that is shown
+    CHANGED = auto()  # marks or message: show the status again
+    LEFT = auto()  # confirmed, or gone back: show the annotator's first open batch
+    STOPPED = auto()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """A batch as it is on screen."""
+
+    batch: OpenBatch
+    unplayable: Mapping[int, str]  # position -> why nothing plays in that cell
+    loop_seconds: Mapping[int, float]  # position -> length of the clip's loop
+
+
+class Review:
+    """One annotator's review. `show` a batch, then `handle` events until one leads to `LEFT` or `STOPPED`."""
+
+    def __init__(self, store: Store, *, min_view: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._min_view = min_view
+        self._clock = clock
+        self._shown: Shown | None = None
+        self._marked: set[int] = set()
+        self._shown_at = 0.0
+        self._viewable_at: float | None = None
+        self.message = ""
+        self.ignored = 0
+        self._confirmed: dict[int, Confirmed] = {}
+
+    @property
+    def shown(self) -> Shown:
+        """The batch on screen."""
+        if self._shown is None:
+            raise RuntimeError("no batch is shown")
+        return self._shown
+
+    @property
+    def rejected(self) -> frozenset[int]:
+        """The positions under a red X."""
+        return frozenset(self._marked)
+
+    @property
+    def skipped(self) -> frozenset[int]:
+        """The positions that stay undecided, because nobody can see what they are."""
+        return frozenset(self.shown.unplayable) - self._marked
+
+    @property
+    def confirmed(self) -> Confirmed:
+        """What was confirmed since the review began, without what was taken back."""
+        done = self._confirmed.values()
+        return Confirmed(
+            kept=sum(each.kept for each in done),
+            rejected=sum(each.rejected for each in done),
+            skipped=sum(each.skipped for each in done),
+            withdrawn=sum(each.withdrawn for each in done),
+        )
+
+    @property
+    def batches(self) -> int:
+        """How many batches that were."""
+        return len(self._confirmed)
+
+    def show(self, shown: Shown) -> None:
+        """Put a batch on screen, with the marks it was saved with."""
+        self._shown = shown
+        self._marked = {cell.position for cell in shown.batch.cells if cell.marked}
+        self._shown_at = self._clock()
+        self._viewable_at = None
+
+    def handle(self, event: Event) -> Outcome:
+        """Apply an event. A catalogue that cannot be written leaves everything as it was, and says so."""
+        if self._shown is None or event.token != self._shown.batch.token:
+            return self._ignore()
+        try:
+            match event:
+                case Mark():
+                    return self._mark(event)
+                case Clear():
+                    return self._clear()
+                case Confirm():
+                    return self._confirm(event)
+                case Back():
+                    return self._back()
+                case Playing() | Failed():
+                    self._viewable_at = self._clock() if self._viewable_at is None else self._viewable_at
+                    return Outcome.UNCHANGED
+                case Stop():
+                    return Outcome.STOPPED
+                case Bye():
+                    return Outcome.UNCHANGED
+                case _:
+                    return self._ignore()
+        except SQLAlchemyError as error:
+            cause = str(getattr(error, "orig", None) or error).splitlines()[0]
+            return self._say(f"Not saved: {cause}. Nothing was changed; mend it and try again.")
+
+    def _mark(self, event: Mark) -> Outcome:
+        if event.position not in {cell.position for cell in self.shown.batch.cells}:
+            return self._ignore()
+        if (event.position in self._marked) != event.marked:
+            self._store.save_marks(self.shown.batch.id, {event.position: event.marked})
+            self._marked ^= {event.position}
+        # Also without a change the page is told: it may show something else.
+        return self._say("")
+
+    def _clear(self) -> Outcome:
+        if self._marked:
+            self._store.save_marks(self.shown.batch.id, dict.fromkeys(self._marked, False))
+            self._marked.clear()
+        return self._say("")
+
+    def _confirm(self, event: Confirm) -> Outcome:
+        if self._viewable_at is None:
+            return self._say("Not yet: this batch has not begun to play.")
+        played = self._clock() - self._viewable_at
+        # The page counts only what was in view; it cannot have seen more than the time that has passed.
+        seen = min(event.seen, played + MESSAGE_SECONDS)
+        if seen < self._min_view:
+            return self._say(f"Not yet: watched for {seen:.1f} s of {self._min_view:g} s. Press Enter again.")
+        verdicts = {cell.position: self._verdict(cell.position, seen) for cell in self.shown.batch.cells}
+        batch_id = self.shown.batch.id
+        try:
+            self._confirmed[batch_id] = self._store.confirm(batch_id, verdicts, self._clock() - self._shown_at)
+            self.message = ""
+        except LookupError:
+            self.message = "That batch had been given to somebody else; your marks on it were not counted."
+        self._shown = None
+        return Outcome.LEFT
+
+    def _verdict(self, position: int, seen: float) -> Verdict:
+        loop = self.shown.loop_seconds.get(position, 0.0)
+        if position in self.shown.unplayable:
+            return Verdict(accepted=False if position in self._marked else None, share_seen=0.0)
+        return Verdict(accepted=position not in self._marked, share_seen=min(1.0, seen / loop) if loop > 0 else 0.0)
+
+    def _back(self) -> Outcome:
+        reopened = self._store.reopen(self.shown.batch.id)
+        if reopened is None:
+            return self._say("There is no earlier batch of yours to go back to.")
+        self._confirmed.pop(reopened, None)
+        self.message = "Back at an earlier batch: its decisions are taken back until you press Enter."
+        self._shown = None
+        return Outcome.LEFT
+
+    def _say(self, message: str) -> Outcome:
+        self.message = message
+        return Outcome.CHANGED
+
+    def _ignore(self) -> Outcome:
+        self.ignored += 1
+        return Outcome.IGNORED
