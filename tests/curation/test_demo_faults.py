@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import av
 import cv2
 import numpy as np
 import pytest
+
 from curation.demo.faults import BAR, FAULTS, Fault, FaultyScene
 from curation.demo.render import render_clip
 
@@ -24,7 +27,7 @@ def decode(path):
 
 def steps(frames):
     """Mean absolute difference of each frame to the one before: (T - 1,)."""
-    return np.array([cv2.absdiff(a, b).mean() for a, b in zip(frames, frames[1:], strict=False)])
+    return np.array([cv2.absdiff(a, b).mean() for a, b in itertools.pairwise(frames)])
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import math
 
 import av
 import pytest
+
 from curation.demo import encode, render
 from curation.demo.faults import FAULTS
 from curation.demo.render import PLANS, render_all, render_clip
@@ -37,7 +38,10 @@ def test_default_dozen_has_every_fault_and_enough_clips():
     assert len(good) >= 26 and len(good) < len(clips)
     for job in decodable:  # what is planted meets a clip, not a gap
         for fault in job.faults:
-            assert any(fault.start < end and fault.end > start or start < fault.start < end for start, end in clips_of(job.seconds))
+            assert any(
+                (fault.start < end and fault.end > start) or start < fault.start < end
+                for start, end in clips_of(job.seconds)
+            )
 
 
 def test_frozen_stretch_covers_a_whole_clip():
@@ -50,7 +54,9 @@ def test_frozen_stretch_covers_a_whole_clip():
 def dozen(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dozen")
     told = []
-    videos = render_all(folder, videos=12, seed=4, progress=lambda video, done, total: told.append((video.name, done, total)), **SMALL)
+    videos = render_all(
+        folder, videos=12, seed=4, progress=lambda video, done, total: told.append((video.name, done, total)), **SMALL
+    )
     return folder, videos, told
 
 
@@ -71,7 +77,9 @@ def test_all_videos_and_their_record(dozen):
 def test_second_run_renders_nothing(dozen):
     folder, videos, _ = dozen
     before = {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}
-    again = render_all(folder, videos=12, seed=4, progress=lambda *_: pytest.fail("nothing was left to render"), **SMALL)
+    again = render_all(
+        folder, videos=12, seed=4, progress=lambda *_: pytest.fail("nothing was left to render"), **SMALL
+    )
     assert again == videos
     assert {p.name: p.stat().st_mtime_ns for p in folder.iterdir()} == before
 
@@ -118,7 +126,7 @@ def test_interrupted_encoding_leaves_nothing(tmp_path, monkeypatch):
 
 def test_record_that_is_none_is_named(tmp_path):
     (tmp_path / "footage.json").write_text("[1, 2")
-    with pytest.raises(ValueError, match="footage.json is not a footage record"):
+    with pytest.raises(ValueError, match=r"footage\.json is not a footage record"):
         render_all(tmp_path, videos=1, **SMALL)
 
 

@@ -9,9 +9,10 @@ import urllib.error
 import urllib.request
 
 import pytest
-from curation.demo.server import FootageServer, ServerFault, parse_range
 from hypothesis import given
 from hypothesis import strategies as st
+
+from curation.demo.server import FootageServer, ServerFault, parse_range
 
 BODY = bytes(range(256)) * 2000  # 512,000 bytes
 
@@ -55,8 +56,13 @@ def test_head_sends_no_body(server):
 
 @pytest.mark.parametrize(
     ("asked", "part"),
-    [("bytes=0-99", slice(0, 100)), ("bytes=511990-", slice(511990, None)), ("bytes=-7", slice(-7, None)), ("bytes=5-9999999", slice(5, None))],
-)  # fmt: skip
+    [
+        ("bytes=0-99", slice(0, 100)),
+        ("bytes=511990-", slice(511990, None)),
+        ("bytes=-7", slice(-7, None)),
+        ("bytes=5-9999999", slice(5, None)),
+    ],
+)
 def test_ranges(server, asked, part):
     status, headers, body = fetch(server, "a video.mp4", Range=asked)
     assert (status, body) == (206, BODY[part])
@@ -72,10 +78,16 @@ def test_range_outside_the_file_is_416(server):
 @given(st.binary(max_size=60), st.one_of(st.none(), st.integers(0, 80)), st.one_of(st.none(), st.integers(0, 80)))
 def test_parsed_ranges_agree_with_slices(body, first, last):
     header = f"bytes={'' if first is None else first}-{'' if last is None else last}"
-    if first is None and last is None or (first is not None and last is not None and last < first):
+    if (first is None and last is None) or (first is not None and last is not None and last < first):
         assert parse_range(header, len(body)) is None
         return
-    expected = body[-last:] if first is None and last else body[first : None if last is None else last + 1] if first is not None else b""
+    expected = (
+        body[-last:]
+        if first is None and last
+        else body[first : None if last is None else last + 1]
+        if first is not None
+        else b""
+    )
     if expected:
         low, high = parse_range(header, len(body))
         assert body[low : high + 1] == expected

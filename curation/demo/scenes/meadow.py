@@ -31,7 +31,7 @@ class Meadow(Scene):
     """Rows of blades from far to near, each bent by the same travelling gusts."""
 
     kind = "meadow"
-    margin = 56
+    margin = 84
 
     def build(self) -> None:
         rng, h, w = self.rng, self.height, self.width
@@ -81,7 +81,7 @@ class Meadow(Scene):
         for _ in range(int(width * (1.15 - 0.72 * f) / max(self.unit, 0.2) ** 0.5)):
             x, length = float(rng.uniform(0, width)), tall * float(rng.uniform(0.5, 1.0))
             lean = float(rng.normal(0.0, 0.22)) * length
-            tone = float(rng.normal(0.5, 0.16))
+            tone = float(rng.normal(0.5, 0.21))
             sunk = rows - 1 - 0.2 * tall * float(rng.random())
             s = np.linspace(0, 1, 6)
             points = np.stack([x + lean * s**1.8, sunk - length * s * (1 - 0.12 * s)], axis=1)
@@ -106,9 +106,9 @@ class Meadow(Scene):
             x=np.broadcast_to(np.arange(w, dtype=np.float32) + m, (len(y), w)),
             y=np.ascontiguousarray(np.broadcast_to(y[:, None], (len(y), w))),
             bend=bend[:, None].astype(np.float32),
-            reach=float(min(0.16 * tall, m / 3.2)),
+            reach=float(min(0.24 * tall, m / 3.2)),
             depth=int(f * 70),
-            shine=0.05 + 0.13 * f,
+            shine=0.07 + 0.16 * f,
             wide=1.0 / ((0.35 + 1.1 * f) * self.unit),
         )
 
