@@ -18,12 +18,12 @@ from sqlalchemy import Select, and_, exists, func, or_, select
 
 from curation.errors import Action, ErrorClass, StageError
 from curation.fetching import BusyElsewhere, Checked, Fetcher, Watch
-from curation.orphans import free_leases_of_the_dead, sweep
+from curation.orphans import sweep
 from curation.outcomes import record_done, record_failure
 from curation.providers.found import FILE, Cancelled
 from curation.sources import locate as locate
 from db.engine import Catalogue
-from db.leases import Claim, LeaseLost, claim, held, release, worker_name
+from db.leases import Claim, LeaseLost, claim, free_leases_of_the_dead, held, release, worker_name
 from db.models import Attempt, Lease, Video, now
 from db.states import VideoState
 

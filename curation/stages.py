@@ -7,18 +7,31 @@ fails is recorded with its class and left alone until `retry`.
 from __future__ import annotations
 
 import multiprocessing
+import time
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from curation.errors import ErrorClass, StageError
 from db.engine import Catalogue
-from db.leases import LEASE_SECONDS, Claim, LeaseLost, claim, finish, release, renew, worker_name
+from db.leases import (
+    LEASE_SECONDS,
+    Claim,
+    LeaseLost,
+    claim,
+    finish,
+    free_leases_of_the_dead,
+    release,
+    renew,
+    worker_name,
+)
 from db.models import Attempt, now
 
 J = TypeVar("J")
@@ -43,6 +56,7 @@ class Result:
 
     done: list[str] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
+    elsewhere: int = 0  # left, because another command works on them
 
 
 def run_stage(
@@ -50,30 +64,36 @@ def run_stage(
 ) -> Result:
     """Work through all items that nobody else holds. `done` is called after each."""
     result = Result()
-    owner = worker_name()
-    if workers <= 1:
-        _loop(catalogue, stage, _Inline(), owner, 1, result, done)
-        return result
-    # Not forked: this process has threads (leases, progress) whose locks a fork would copy.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    free_leases_of_the_dead(catalogue, stage.name)
+    with _pool(workers) as pool:
         try:
-            _loop(catalogue, stage, pool, owner, workers + 1, result, done)
+            _loop(catalogue, stage, pool, workers if workers == 1 else workers + 1, result, done)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+    with catalogue.reading() as session:
+        result.elsewhere = session.scalar(select(func.count()).select_from(stage.candidates.subquery())) or 0
     return result
+
+
+def _pool(workers: int) -> Executor:
+    if workers == 1:  # a thread spares the start of a process, and leaves this one free to renew the lease
+        return ThreadPoolExecutor(1, thread_name_prefix="stage")
+    # Not forked: this process has threads (leases, progress) whose locks a fork would copy.
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
 
 
 def _loop(
     catalogue: Catalogue,
     stage: Stage[J, R],
     pool: Executor,
-    owner: str,
     at_once: int,
     result: Result,
     done: Callable[[str], None],
 ) -> None:
-    running: dict[Future[R], tuple[Claim, Any]] = {}
+    owner = worker_name()
+    renewed = time.monotonic()
+    running: dict[Future[R], tuple[Claim, datetime]] = {}
     tried: set[str] = set()
     try:
         while True:
@@ -86,14 +106,16 @@ def _loop(
                     running[_start(catalogue, stage, pool, claimed.item_id)] = (claimed, now())
             if not running:
                 return
-            finished, waiting = wait(running, timeout=LEASE_SECONDS / 3, return_when=FIRST_COMPLETED)
+            finished, _ = wait(running, timeout=LEASE_SECONDS / 4, return_when=FIRST_COMPLETED)
             for future in finished:
                 claimed, started = running.pop(future)
                 _conclude(catalogue, stage, claimed, started, future, result)
                 done(claimed.item_id)
-            if not finished:
-                for future in waiting:
-                    renew(catalogue, running[future][0])
+            if time.monotonic() - renewed > LEASE_SECONDS / 4:
+                renewed = time.monotonic()
+                for claimed, _started in running.values():
+                    with suppress(LeaseLost):  # told when it finishes
+                        renew(catalogue, claimed)
     except BrokenProcessPool:
         raise StageError(
             ErrorClass.UNKNOWN,
@@ -115,7 +137,7 @@ def _start(catalogue: Catalogue, stage: Stage[J, R], pool: Executor, item: str) 
 
 
 def _conclude(
-    catalogue: Catalogue, stage: Stage[J, R], claimed: Claim, started: Any, future: Future[R], result: Result
+    catalogue: Catalogue, stage: Stage[J, R], claimed: Claim, started: datetime, future: Future[R], result: Result
 ) -> None:
     """Store a result, or its error, if the claim still holds."""
     error: StageError | None = None
@@ -153,15 +175,3 @@ def _conclude(
         result.done.append(item)
     else:
         result.failed.append((item, str(error)))
-
-
-class _Inline(Executor):
-    """Runs the work in this process, at once."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001 - as an executor does: kept for whoever asks for the result
-            future.set_exception(error)
-        return future

@@ -48,6 +48,6 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="stillflow")
+@click.version_option(package_name="stillflow", prog_name="stillflow")
 def main() -> None:
     """Turn a list of videos into training shards of moving landscapes."""

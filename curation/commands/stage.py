@@ -41,6 +41,7 @@ def outcome(catalogue: Catalogue, command: str, result: Result, *, done: str) ->
         command=command,
         counts={done: len(result.done), "failed": len(result.failed)},
         failures=failures(catalogue, result),
+        remarks=[f"{result.elsewhere:,} are in the hands of another command"] if result.elsewhere else [],
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from sqlalchemy import select
 
 from db.engine import Catalogue, create, open_catalogue
-from db.leases import LeaseLost, claim, finish, held, release, renew
+from db.leases import LeaseLost, claim, finish, free_leases_of_the_dead, held, release, renew, worker_name
 from db.models import Attempt, Video, now
 
 VIDEOS = select(Video.id).order_by(Video.id)
@@ -82,3 +84,26 @@ def test_processes_share_without_doing_anything_twice(tmp_path: Path) -> None:
     with open_catalogue(tmp_path) as catalogue, catalogue.reading() as session:
         done = session.scalars(select(Attempt.item_id)).all()
     assert sorted(done) == [f"v{i:03d}" for i in range(120)]
+
+
+def _claim_and_die(folder: Path) -> None:
+    with open_catalogue(folder) as catalogue:
+        claim(catalogue, "work", VIDEOS, worker_name(), limit=2)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_the_leases_of_a_killed_process_are_free_at_once(tmp_path: Path) -> None:
+    with create(tmp_path) as catalogue:
+        fill(catalogue, 3)
+    worker = multiprocessing.get_context("spawn").Process(target=_claim_and_die, args=(tmp_path,))
+    worker.start()
+    worker.join()
+    assert worker.exitcode == -signal.SIGKILL
+    with open_catalogue(tmp_path) as catalogue:
+        (mine,) = claim(catalogue, "work", VIDEOS, worker_name())
+        elsewhere = claim(catalogue, "cut", VIDEOS, "another-host:1:0")
+        assert mine.item_id == "v002"
+        assert free_leases_of_the_dead(catalogue, "work") == 2
+        assert free_leases_of_the_dead(catalogue, "cut") == 0
+        assert len(elsewhere) == 1
+        assert [c.item_id for c in claim(catalogue, "work", VIDEOS, "other", limit=5)] == ["v000", "v001"]

@@ -1,0 +1,94 @@
+"""`curate score` killed outright at many moments, and two at once: nothing is lost, nothing is done twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from db.engine import open_catalogue
+from db.models import Attempt, Lease, Score
+
+CURATE = str(Path(sys.executable).parent / "curate")
+
+
+def curate(dataset: Path, command: str, *options: str) -> dict[str, object]:
+    done = subprocess.run(
+        [CURATE, command, "--dataset", str(dataset), "--json", *options], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    result: dict[str, object] = json.loads(done.stdout)
+    return result
+
+
+@pytest.fixture
+def dataset(tmp_path: Path, make_video: Callable[..., Path]) -> Path:
+    """Three videos with 20 short clips each, cut but not scored."""
+    folder = tmp_path / "data"
+    subprocess.run([CURATE, "init", str(folder)], check=True, capture_output=True)
+    videos = [str(make_video(tmp_path / f"{i}.mp4", frames=220, height=120, width=160, seed=i)) for i in range(3)]
+    subprocess.run([CURATE, "add", "--dataset", str(folder), *videos], check=True, capture_output=True)
+    curate(folder, "download")
+    assert curate(folder, "cut", "--length", "0.4", "--margin", "0", "--spacing", "0")["new_clips"] == 60
+    return folder
+
+
+def scored(dataset: Path) -> tuple[dict[str, float], Counter[str]]:
+    """Each clip's variance, and how often its scoring was recorded as done."""
+    with open_catalogue(dataset) as catalogue, catalogue.reading() as session:
+        values = {score.clip_id: score.value for score in session.scalars(select(Score))}
+        attempts = Counter(
+            session.scalars(select(Attempt.item_id).where(Attempt.stage == "score", Attempt.outcome == "done"))
+        )
+        assert session.scalars(select(Lease).where(Lease.stage == "score", Lease.owner.is_not(None))).all() == []
+    return values, attempts
+
+
+def test_killed_at_many_moments(dataset: Path) -> None:
+    rng = random.Random(0)
+    kills = 0
+    for _ in range(6):
+        process = subprocess.Popen(
+            [CURATE, "score", "--dataset", str(dataset), "--workers", "1"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        time.sleep(rng.uniform(0.8, 1.6))
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            kills += 1
+        process.wait()
+    assert kills > 0
+    curate(dataset, "score")
+    values, attempts = scored(dataset)
+    assert len(values) == 60
+    assert set(attempts.values()) == {1}
+    assert set(attempts) == set(values)
+
+
+def test_two_at_once_share_the_work(dataset: Path) -> None:
+    processes = [
+        subprocess.Popen(
+            [CURATE, "score", "--dataset", str(dataset), "--workers", "1", "--json"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    told = []
+    for process in processes:
+        output, errors = process.communicate()
+        assert process.returncode == 0, errors
+        told.append(json.loads(output)["clips"])
+    assert sum(told) == 60
+    values, attempts = scored(dataset)
+    assert len(values) == 60
+    assert set(attempts.values()) == {1}
