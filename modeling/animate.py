@@ -59,6 +59,8 @@ def animate(
     results = []
     for image, video in name_outputs(images, folder, options.form):
         try:
+            if video.resolve() == image.resolve():
+                raise ModelingError(f"{image} would be overwritten by its own video: choose another --out or --format")
             fitted = fit_square(read_image(image), trained.config.resolution, options.fit)
             frames = roll_out(trained.generator, fitted.square, frames=options.frames, seed=options.seed)
             top, left, height, width = fitted.box

@@ -180,7 +180,7 @@ class RunFolder:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
         with temporary_beside(self.model_file) as temporary:
             try:
-                save_file(tensors, temporary, metadata={"step": str(step), "preset": config.preset})
+                save_file(tensors, temporary, metadata={"step": str(step)})  # several keys come in any order
             except SafetensorError as error:
                 raise ModelingError(f"{self.model_file} could not be written: {error}") from error
         write_json(self.path / "model.json", about)

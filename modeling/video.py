@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +21,7 @@ from modeling.files import atomic_folder, temporary_beside
 VideoFormat = Literal["mp4", "webm", "gif", "png"]
 FORMATS: tuple[VideoFormat, ...] = ("mp4", "webm", "gif", "png")
 
+PNG_NAME = re.compile(r"\d{3,}\.png")
 CODECS = {"mp4": "libx264", "webm": "libvpx-vp9", "gif": "gif"}
 OPTIONS = {
     "mp4": {"crf": "17", "preset": "medium", "threads": "1"},  # visually lossless; one thread: the same bytes anywhere
@@ -112,6 +114,8 @@ def _pulled(graph: av.filter.Graph) -> Iterable[av.VideoFrame]:
 
 
 def _write_pngs(folder: Path, frames: NDArray[np.uint8]) -> None:
+    if folder.exists() and not all(PNG_NAME.fullmatch(file.name) for file in folder.iterdir()):
+        raise VideoError(f"{folder} holds other files than numbered PNGs, and would be replaced: choose another --out")
     digits = max(3, len(str(len(frames) - 1)))
     with atomic_folder(folder) as temporary:
         for index, pixels in enumerate(frames):

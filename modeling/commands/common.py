@@ -21,6 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Failure(click.ClickException):
     """The command stops here with one line on stderr. Exit status 1."""
 
+
 class UsageFailure(Failure):
     """The command cannot be carried out as it was given. Exit status 2."""
 

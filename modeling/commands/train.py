@@ -92,11 +92,11 @@ def train(
 
 
 def _finish(folder: RunFolder, data: Path, result: TrainingResult, as_json: bool) -> None:
-    command = click.get_current_context().command_path
-    again = "the same command resumes it"
     done = result.step - result.first_step
     if done:
         lines = [f"trained {folder.path} from step {result.first_step} to {result.step} in {duration(result.seconds)}"]
+    elif result.signal is not None:
+        lines = [f"no step was done in {folder.path}"]
     else:
         lines = [f"{folder.path} has {result.step} steps already: nothing was left to do (--steps N goes on)"]
     content = {
@@ -112,10 +112,9 @@ def _finish(folder: RunFolder, data: Path, result: TrainingResult, as_json: bool
     if folder.model_file.exists():
         lines.append(f"model: {folder.model_file}; samples: {folder.path / 'samples'}; log: {folder.metrics_file}")
     if result.signal is not None:
-        lines.append(f"interrupted at step {result.step} of {result.steps}; {again}")
-    root = command.rpartition(" ")[0]
+        lines.append(f"interrupted at step {result.step} of {result.steps}; the same command resumes it")
     next_command = (
-        None if result.signal is not None else f"{root} evaluate --run {folder.path} --data {data} --split test"
+        f"modeling evaluate --run {folder.path} --data {data} --split test" if result.signal is None else None
     )
     report(as_json, content, lines, next_command=next_command)
     if result.signal is not None:

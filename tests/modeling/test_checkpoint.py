@@ -90,7 +90,7 @@ def test_a_damaged_newest_is_named_and_the_older_one_used(tmp_path: Path) -> Non
     assert "step-00000002.pt" in said[1]
     assert said[2] == f"going back to the older checkpoint {folder.file(1)}"
     folder.file(1).write_bytes(b"")
-    with pytest.raises(CheckpointError, match="no checkpoint in .* can be read"):
+    with pytest.raises(CheckpointError, match=r"no checkpoint in .* can be read"):
         folder.load_newest(CPU, said.append)
 
 

@@ -29,9 +29,7 @@ def literal_ssim(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
             var_a, var_b = (window * (a - mean_a) ** 2).sum(), (window * (b - mean_b) ** 2).sum()
             cov = (window * (a - mean_a) * (b - mean_b)).sum()
             values.append(
-                (2 * mean_a * mean_b + c1)
-                * (2 * cov + c2)
-                / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))
+                (2 * mean_a * mean_b + c1) * (2 * cov + c2) / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))
             )
     return float(np.mean(values))
 

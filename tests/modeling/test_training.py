@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 import signal
@@ -299,7 +300,7 @@ def test_the_schedule_is_constant_then_one_cosine() -> None:
     assert rates[:101] == [3e-4] * 101
     assert rates[550] == pytest.approx(1.5e-4)
     assert rates[325] == pytest.approx(3e-4 * 0.5 * (1 + math.cos(math.pi / 4)))
-    assert all(later < earlier for earlier, later in zip(rates[100:], rates[101:], strict=False))
+    assert all(later < earlier for earlier, later in itertools.pairwise(rates[100:]))
     assert 0 < rates[-1] < 1e-8
     assert learning_rate(training, 1000, clips) == 0
     constant = dataclasses.replace(training, schedule="constant")

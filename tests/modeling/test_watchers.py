@@ -23,10 +23,18 @@ from modeling.errors import UsageError
 from modeling.watchers import visdom as watcher_module
 from modeling.watchers.terminal import TerminalWatcher, duration
 from modeling.watchers.visdom import QUEUE_LENGTH, VisdomWatcher
+from tests.modeling.conftest import QUICK, Run
 
 
 def record(step: int) -> dict[str, float]:
-    return {"step": step, "loss_g": 0.5 * step, "loss_d_s": 1.0, "wasserstein_s": 2.0, "grad_norm_g": 3.0, "seconds": 0.1}
+    return {
+        "step": step,
+        "loss_g": 0.5 * step,
+        "loss_d_s": 1.0,
+        "wasserstein_s": 2.0,
+        "grad_norm_g": 3.0,
+        "seconds": 0.1,
+    }
 
 
 def wait_for(condition: Any, seconds: float = 20.0) -> bool:
@@ -127,13 +135,24 @@ def test_a_port_where_nobody_listens(quick: None) -> None:
     assert "training goes on" in said[0]
 
 
+def test_a_run_trains_beside_a_dead_server(textures: Path, tmp_path: Path, modeling: Run, quick: None) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{free.getsockname()[1]}"
+    options = ["--preset", "tiny", "--run", tmp_path / "run", "--steps", 2, "--visdom", address]
+    result = modeling("train", "--data", textures, *options, *QUICK)
+    assert result.exit_code == 0
+    assert "from step 0 to 2" in result.stdout
+    assert f"visdom at {address} does not answer" in result.stderr
+
+
 @contextmanager
 def hung_server() -> Iterator[tuple[int, threading.Event]]:
     """A server that takes every request and answers none until the block ends."""
     let_go, asked = threading.Event(), threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self) -> None:
             asked.set()
             let_go.wait(60)
 
@@ -217,7 +236,8 @@ def test_the_terminal_shows_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(0, "0 s"), (59.6, "1 min 0 s"), (185, "3 min 5 s"), (7800, "2 h 10 min"), (273600, "3 d 4 h")]
+    ("seconds", "words"),
+    [(0, "0 s"), (59.6, "1 min 0 s"), (185, "3 min 5 s"), (7800, "2 h 10 min"), (273600, "3 d 4 h")],
 )
 def test_durations(seconds: float, words: str) -> None:
     assert duration(seconds) == words
