@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
-Size = tuple[int, int]  # width, height in pixels
 GRAVITY = 9.81  # m/s^2
 
 
@@ -232,25 +231,16 @@ class WaveField:
         even, odd = h0 + mirrored, 1j * (h0 - mirrored)
         to_slope = 1j * kx - ky  # d/dx in the real part, d/dy in the imaginary part
         self._slope_even, self._slope_odd = self._pack(even * to_slope), self._pack(odd * to_slope)
-        self._height_even, self._height_odd = self._pack(even), self._pack(odd)
         scale = np.float32(slope / max(float(self.slopes(0.0).std()), 1e-12))
-        for part in (self._slope_even, self._slope_odd, self._height_even, self._height_odd):
-            part *= scale
+        self._slope_even *= scale
+        self._slope_odd *= scale
 
     @staticmethod
     def _pack(z: NDArray[Any]) -> F32:
         return np.stack([z.real, z.imag], axis=-1).astype(np.float32)
 
-    def _at(self, even: F32, odd: F32, t: float) -> F32:
-        phase = self._omega * np.float32(t)
-        spectrum = even * np.cos(phase)[..., None] + odd * np.sin(phase)[..., None]
-        field: F32 = cv2.dft(spectrum, flags=cv2.DFT_INVERSE)
-        return field
-
     def slopes(self, t: float) -> F32:
         """(N, N, 2): dh/dx and dh/dy at time t, s."""
-        return self._at(self._slope_even, self._slope_odd, t)
-
-    def heights(self, t: float) -> F32:
-        """(N, N): height in metres at time t, s."""
-        return np.ascontiguousarray(self._at(self._height_even, self._height_odd, t)[..., 0])
+        phase = self._omega * np.float32(t)
+        spectrum = self._slope_even * np.cos(phase)[..., None] + self._slope_odd * np.sin(phase)[..., None]
+        return f32(cv2.dft(spectrum, flags=cv2.DFT_INVERSE))

@@ -23,7 +23,6 @@ class WaterScene(Scene):
     """Waves of two sizes on a plane, seen from the shore, with still rocks before them."""
 
     palettes: tuple[str, ...] = ("golden",)
-    exposure_gain = 1.0
 
     def open_water(self, horizon: float, *, eye: float, focal: float = 1.1) -> None:
         self.camera = Camera(
