@@ -1,6 +1,7 @@
 """Recurrent cells of the decoder's levels, in one registry, and stacks of them.
 
-Shapes: T time, B batch, C channels, H and W height and width.
+Shapes: B clips, T time, N = B*T frames, clip after clip, C channels, H and W height and width. Everything is kept in
+the channels-last layout, which both convolution and up-sampling prefer.
 """
 
 from __future__ import annotations
@@ -26,20 +27,20 @@ class ConvGRU(nn.Module):
         for gate in (*self.hidden_gates.data.chunk(2), self.hidden_candidate.data):
             nn.init.orthogonal_(gate)
 
-    def forward(self, x_TBCHW: Tensor, h_BCHW: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-        """All hidden states (steps, B, C, H, W) and the last; an x of one step is the input at each of them."""
-        C = h_BCHW.shape[1]
-        from_x: Tensor = self.input(x_TBCHW.flatten(0, 1))
-        from_x = from_x.reshape(*x_TBCHW.shape[:2], *from_x.shape[1:])
-        inputs = from_x.expand(steps, -1, -1, -1, -1).unbind(0)
+    def forward(self, x_NCHW: Tensor, h_BCHW: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+        """All hidden states (B*steps, C, H, W) and the last; an x of one step a clip is the input at each of them."""
+        B, C = h_BCHW.shape[:2]
+        from_x: Tensor = self.input(x_NCHW)
+        from_x = from_x.permute(0, 2, 3, 1)
+        from_x_BTHWC = from_x.reshape(B, -1, *from_x.shape[1:]).expand(-1, steps, -1, -1, -1)
         h, states = h_BCHW, []
-        for x in inputs:
-            x_gates, x_candidate = x[:, : 2 * C], x[:, 2 * C :]
-            r, u = torch.sigmoid(F.conv2d(h, self.hidden_gates, padding=1) + x_gates).chunk(2, dim=1)
-            c = torch.tanh(F.conv2d(r * h, self.hidden_candidate, padding=1) + x_candidate)
+        for x_BHWC in from_x_BTHWC.unbind(1):
+            x = x_BHWC.permute(0, 3, 1, 2)
+            r, u = torch.sigmoid(F.conv2d(h, self.hidden_gates, padding=1) + x[:, : 2 * C]).chunk(2, dim=1)
+            c = torch.tanh(F.conv2d(r * h, self.hidden_candidate, padding=1) + x[:, 2 * C :])
             h = torch.lerp(h, c, u)  # (1 - u).h + u.c
-            states.append(h)
-        return torch.stack(states), h
+            states.append(h.permute(0, 2, 3, 1))
+        return torch.stack(states, dim=1).flatten(0, 1).permute(0, 3, 1, 2), h
 
 
 CELLS: dict[str, type[ConvGRU]] = {"convgru": ConvGRU}
@@ -52,13 +53,13 @@ class CellStack(nn.Module):
         super().__init__()
         self.cells = nn.ModuleList(CELLS[cell](channels) for _ in range(layers))
 
-    def forward(self, x_TBCHW: Tensor, states_BCHW: list[Tensor], steps: int) -> tuple[Tensor, list[Tensor]]:
-        """The top cell's states (steps, B, C, H, W) and each cell's last one, to go on from."""
+    def forward(self, x_NCHW: Tensor, states_BCHW: list[Tensor], steps: int) -> tuple[Tensor, list[Tensor]]:
+        """The top cell's states (B*steps, C, H, W) and each cell's last one, to go on from."""
         last = []
         for cell, h_BCHW in zip(self.cells, states_BCHW, strict=True):
-            x_TBCHW, h_BCHW = cell(x_TBCHW, h_BCHW, steps)
+            x_NCHW, h_BCHW = cell(x_NCHW, h_BCHW, steps)
             last.append(h_BCHW)
-        return x_TBCHW, last
+        return x_NCHW, last
 
     def initial(self, feature_BCHW: Tensor) -> list[Tensor]:
         return [feature_BCHW] * len(self.cells)

@@ -1,8 +1,8 @@
 """The thesis's generator (section 3.5, Fig. 3.7): encoder, style head, decoder of recurrent cells and style blocks.
 
-Shapes: B batch, T time, C channels, H and W height and width, S length of the style vector. Inside the decoder
-sequences are time-major (T, B, ...), and it works level by level: all time steps of a level's cell first, then
-up-sampling and style blocks once with T folded into the batch.
+Shapes: B clips, T time, N = B*T frames, clip after clip, C channels, H and W height and width, S length of the style
+vector. The decoder works level by level: all time steps of a level's cell first, then up-sampling and style blocks once
+with T folded into the batch. Activations are in the channels-last layout.
 """
 
 from __future__ import annotations
@@ -71,11 +71,10 @@ class DecoderLevel(nn.Module):
         self.style2 = StyleBlock(channels, out, config.style_dim, noise=config.noise)
 
     def forward(
-        self, x_TBCHW: Tensor, states: list[Tensor], style_BS: Tensor, steps: int, noise: NoiseStream | None, index: int
+        self, x_NCHW: Tensor, states: list[Tensor], style_BS: Tensor, steps: int, noise: NoiseStream | None, index: int
     ) -> tuple[Tensor, list[Tensor]]:
-        h_TBCHW, states = self.cell(x_TBCHW, states, steps)
-        up = F.interpolate(h_TBCHW.flatten(0, 1), scale_factor=2.0, mode="bilinear", align_corners=False)
-        x: Tensor = up.reshape(*h_TBCHW.shape[:2], *up.shape[1:])
+        h_NCHW, states = self.cell(x_NCHW, states, steps)
+        x = F.interpolate(h_NCHW, scale_factor=2.0, mode="bilinear", align_corners=False)
         height, width = x.shape[-2:]
         for number, block in enumerate((self.style1, self.style2)):
             maps = None if noise is None else noise.next_maps(2 * index + number, steps, height, width, like=x)
@@ -95,13 +94,15 @@ class Decoder(nn.Module):
         self.to_rgb = ToRGB(outputs[-1], config.style_dim, config.to_rgb_kernel)
 
     def forward(self, states: States, style_BS: Tensor, steps: int, noise: NoiseStream | None) -> tuple[Tensor, States]:
-        """The next `steps` frames (T, B, 3, H, W), and the hidden states to go on from."""
-        x = self.constant.expand(1, style_BS.shape[0], -1, -1, -1)
+        """The next `steps` frames (B, T, 3, H, W), and the hidden states to go on from."""
+        B = len(style_BS)
+        x = self.constant.expand(B, -1, -1, -1)
         after = []
         for index, (level, level_states) in enumerate(zip(self.levels, states, strict=True)):
             x, level_states = level(x, level_states, style_BS, steps, noise, index)
             after.append(level_states)
-        return self.to_rgb(x, style_BS), after
+        rgb: Tensor = self.to_rgb(x, style_BS)
+        return rgb.reshape(B, steps, *rgb.shape[1:]), after
 
 
 class StyleGenerator(nn.Module):
@@ -125,8 +126,8 @@ class StyleGenerator(nn.Module):
         """
         states, style_BS = self._encode(image_B3HW)
         steps = self._steps(frames)
-        video_TB3HW, _ = self.decoder(states, style_BS, steps, self._noise_stream(noise, image_B3HW))
-        return torch.cat((image_B3HW[:, None], video_TB3HW.transpose(0, 1)), dim=1)
+        video_BT3HW, _ = self.decoder(states, style_BS, steps, self._noise_stream(noise, image_B3HW))
+        return torch.cat((image_B3HW[:, None], video_BT3HW), dim=1)
 
     @torch.no_grad()
     def stream(
@@ -138,8 +139,8 @@ class StyleGenerator(nn.Module):
         yield image_B3HW[:, None]
         while left > 0:
             steps = min(group, left)
-            video_TB3HW, states = self.decoder(states, style_BS, steps, stream)
-            yield video_TB3HW.transpose(0, 1)
+            video_BT3HW, states = self.decoder(states, style_BS, steps, stream)
+            yield video_BT3HW
             left -= steps
 
     def generate(
@@ -152,7 +153,7 @@ class StyleGenerator(nn.Module):
         side = self.resolution
         if image_B3HW.dim() != 4 or tuple(image_B3HW.shape[1:]) != (3, side, side):
             raise ValueError(f"images must be (B, 3, {side}, {side}), not {tuple(image_B3HW.shape)}")
-        features = self.encoder(image_B3HW)
+        features = self.encoder(image_B3HW.contiguous(memory_format=torch.channels_last))
         levels = cast(list[DecoderLevel], list(self.decoder.levels))
         states = [level.cell.initial(feature) for level, feature in zip(levels, features, strict=True)]
         return states, self.style_head(features[0])

@@ -1,6 +1,6 @@
 """Noise of the style blocks, drawn a sample and a block: the same whatever the batch, its split, or the chunk of time.
 
-Shapes: T time, B batch, H and W height and width.
+Shapes: B clips, T time, N = B*T frames, clip after clip, H and W height and width.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class NoiseStream:
         return len(self._seeds)
 
     def next_maps(self, block: int, frames: int, height: int, width: int, like: Tensor) -> Tensor:
-        """The next `frames` maps of style block `block`: (T, B, 1, H, W), with the type and device of `like`."""
+        """The next `frames` maps of style block `block` a clip: (B*T, 1, H, W), with the type and device of `like`."""
         if block not in self._streams:
             self._streams[block] = [torch.Generator().manual_seed(_mix(seed, block)) for seed in self._seeds]
         maps = [torch.randn(frames, 1, height, width, generator=stream) for stream in self._streams[block]]
-        return torch.stack(maps, dim=1).to(device=like.device, dtype=like.dtype)
+        return torch.cat(maps).to(device=like.device, dtype=like.dtype)
 
 
 def _seed(seed: int | torch.Generator) -> int:

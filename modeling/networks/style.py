@@ -1,7 +1,7 @@
 """Style blocks (section 3.3, StyleGAN2): modulated convolution, per-pixel noise, bias, scaled leaky ReLU.
 
-Shapes: T time, B batch, C and O channels in and out, H and W height and width, S length of the style vector.
-Sequences are time-major (T, B, ...): a clip's style is constant over T, so no weight is ever built a frame.
+Shapes: B clips, T time, N = B*T frames, clip after clip, C and O channels in and out, H and W height and width, S
+length of the style vector. A clip's style is constant over T, so no weight is ever built a frame.
 """
 
 from __future__ import annotations
@@ -38,33 +38,38 @@ class ModulatedConv(nn.Module):
         self.weight = nn.Parameter(torch.randn(out, channels, kernel, kernel))
         self.scale = 1.0 / math.sqrt(channels * kernel * kernel)  # equalised learning rate
         self.affine = Affine(style_dim, channels)
-        self.padding = kernel // 2
         self.demodulate = demodulate
 
-    def forward(self, x_TBCHW: Tensor, style_BS: Tensor, bias_O: Tensor, gain: float = 1.0) -> Tensor:
-        """gain * (conv + bias): (T, B, C, H, W), (B, S), (O,) -> (T, B, O, H, W)."""
-        T, B = x_TBCHW.shape[:2]
+    def forward(self, x_NCHW: Tensor, style_BS: Tensor, bias_O: Tensor, gain: float = 1.0) -> Tensor:
+        """gain * (conv + bias): (B*T, C, H, W), (B, S), (O,) -> (B*T, O, H, W)."""
+        B = len(style_BS)
         s_BC: Tensor = self.affine(style_BS)
         weight_OCEE = self.weight * self.scale
-        coefficient_BO: Tensor | None = None
+        gains_BO = torch.full_like(bias_O, gain).expand(B, -1)
         if self.demodulate:
             squares_OC = weight_OCEE.square().sum(dim=(2, 3))
-            coefficient_BO = torch.rsqrt(s_BC.square() @ squares_OC.T + EPSILON)
-        if B == 1:
-            # One clip has one weight: fold scale, demodulation and gain into it.
-            folded = weight_OCEE * s_BC[0, None, :, None, None]
-            out_gain = gain if coefficient_BO is None else (gain * coefficient_BO[0])[:, None, None, None]
-            y = F.conv2d(x_TBCHW[:, 0], folded * out_gain, gain * bias_O, padding=self.padding)
-            return y[:, None]
-        # Several clips share one dense convolution: the scale goes on its input, demodulation and gain on its output.
-        x = (x_TBCHW * s_BC[:, :, None, None]).flatten(0, 1)
-        y = F.conv2d(x, weight_OCEE, padding=self.padding)
-        y = y.reshape(T, B, *y.shape[1:])
-        if coefficient_BO is not None:
-            y = y * (gain * coefficient_BO)[:, :, None, None]
-        elif gain != 1.0:
-            y = y * gain
-        return y + (gain * bias_O)[:, None, None]
+            gains_BO = gains_BO * torch.rsqrt(s_BC.square() @ squares_OC.T + EPSILON)
+        # Few clips: fold all of it into a weight a clip. Many on a GPU: one dense convolution keeps it busier.
+        few = B == 1 or x_NCHW.device.type == "cpu"
+        return (weight_a_clip if few else weight_shared)(x_NCHW, weight_OCEE, s_BC, gains_BO, gain * bias_O)
+
+
+def weight_a_clip(x_NCHW: Tensor, weight_OCEE: Tensor, s_BC: Tensor, gains_BO: Tensor, bias_O: Tensor) -> Tensor:
+    """Scale and gain go into a clip's weight: no pass over the frames but its convolution."""
+    clips, padding = x_NCHW.chunk(len(s_BC)), weight_OCEE.shape[-1] // 2
+    outputs = [
+        F.conv2d(x_TCHW, weight_OCEE * s_C[:, None, None] * gain_O[:, None, None, None], bias_O, padding=padding)
+        for x_TCHW, s_C, gain_O in zip(clips, s_BC, gains_BO, strict=True)
+    ]
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+
+def weight_shared(x_NCHW: Tensor, weight_OCEE: Tensor, s_BC: Tensor, gains_BO: Tensor, bias_O: Tensor) -> Tensor:
+    """Scale goes on the input, gain on the output of one dense convolution for all clips."""
+    T, padding = len(x_NCHW) // len(s_BC), weight_OCEE.shape[-1] // 2
+    s_NC, gains_NO = s_BC.repeat_interleave(T, dim=0), gains_BO.repeat_interleave(T, dim=0)
+    y = F.conv2d(x_NCHW * s_NC[:, :, None, None], weight_OCEE, padding=padding)
+    return y * gains_NO[:, :, None, None] + bias_O[:, None, None]
 
 
 class StyleBlock(nn.Module):
@@ -76,11 +81,11 @@ class StyleBlock(nn.Module):
         self.noise_strength = nn.Parameter(torch.zeros(())) if noise else None
         self.bias = nn.Parameter(torch.zeros(out))
 
-    def forward(self, x_TBCHW: Tensor, style_BS: Tensor, noise_TB1HW: Tensor | None) -> Tensor:
+    def forward(self, x_NCHW: Tensor, style_BS: Tensor, noise_N1HW: Tensor | None) -> Tensor:
         # The activation is positively homogeneous, so its gain can go into the convolution before it.
-        y: Tensor = self.conv(x_TBCHW, style_BS, self.bias, gain=GAIN)
-        if self.noise_strength is not None and noise_TB1HW is not None:
-            y = y + (GAIN * self.noise_strength) * noise_TB1HW
+        y: Tensor = self.conv(x_NCHW, style_BS, self.bias, gain=GAIN)
+        if self.noise_strength is not None and noise_N1HW is not None:
+            y = y + (GAIN * self.noise_strength) * noise_N1HW
         return F.leaky_relu(y, LEAK)
 
 
@@ -92,5 +97,5 @@ class ToRGB(nn.Module):
         self.conv = ModulatedConv(channels, 3, kernel, style_dim, demodulate=False)
         self.bias = nn.Parameter(torch.zeros(3))
 
-    def forward(self, x_TBCHW: Tensor, style_BS: Tensor) -> Tensor:
-        return torch.tanh(self.conv(x_TBCHW, style_BS, self.bias))
+    def forward(self, x_NCHW: Tensor, style_BS: Tensor) -> Tensor:
+        return torch.tanh(self.conv(x_NCHW, style_BS, self.bias))

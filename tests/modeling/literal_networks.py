@@ -101,7 +101,7 @@ def generate(
                 x = states[index][number] = conv_gru(cell, x, states[index][number])
             x = bilinear(x, 2.0)
             for number, block in enumerate((level.style1, level.style2)):
-                maps = None if stream is None else stream.next_maps(2 * index + number, 1, *x.shape[-2:], x)[0]
+                maps = None if stream is None else stream.next_maps(2 * index + number, 1, *x.shape[-2:], x)
                 x = style_block(block, x, style, maps)
         rgb = modulated_conv(decoder.to_rgb.conv, x, style, demodulate=False)
         video.append(torch.tanh(rgb + decoder.to_rgb.bias[:, None, None]))
