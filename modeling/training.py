@@ -126,7 +126,22 @@ def train(
         log = MetricsLog(folder.metrics_file, last_step=first_step)
         record: dict[str, Any] | None = None
         began = time.perf_counter()
-        step = first_step
+        step = sampled = saved = first_step
+
+        def sample(step: int) -> int:
+            video = folder.sample_file(step)
+            write_sample(video, shown, shown_clips, config)
+            for watcher in watchers:
+                watcher.sample(step, video)
+            return step
+
+        def save(step: int) -> int:
+            log.sync()
+            state = snapshot(step, config, networks, optimisers, average)
+            folder.checkpoints.save(step, state, milestone_every=request.milestone_every)
+            weights = state["ema"] if average is not None else state["generator"]
+            folder.write_model(weights, config=config, step=step, averaged=average is not None)
+            return step
 
         # The loop. `step` counts generator updates done.
         try:
@@ -164,18 +179,16 @@ def train(
                 for watcher in watchers:
                     watcher.step(record)
 
-                last = step == training.steps or interruption.signal is not None
-                if step % request.sample_every == 0 or last:
-                    sample = folder.sample_file(step)
-                    write_sample(sample, shown, shown_clips, config)
-                    for watcher in watchers:
-                        watcher.sample(step, sample)
-                if step % request.checkpoint_every == 0 or last:
-                    log.sync()
-                    state = snapshot(step, config, networks, optimisers, average)
-                    folder.checkpoints.save(step, state, milestone_every=request.milestone_every)
-                    weights = state["ema"] if average is not None else state["generator"]
-                    folder.write_model(weights, config=config, step=step, averaged=average is not None)
+                if step % request.sample_every == 0:
+                    sampled = sample(step)
+                if step % request.checkpoint_every == 0:
+                    saved = save(step)
+
+            # The end, or a signal: what is not saved yet.
+            if sampled < step:
+                sample(step)
+            if saved < step:
+                save(step)
         except NonFiniteError as error:
             file = folder.path / f"non-finite-step-{step:08d}.json"
             write_json(

@@ -177,6 +177,18 @@ def test_a_stop_and_a_larger_n_go_on_bit_for_bit(
     assert (again.first_step, again.step, again.last) == (6, 6, None)
 
 
+def test_a_signal_while_a_sample_is_written_still_saves_the_step(textures: Path, tmp_path: Path) -> None:
+    class Signals(Recorder):
+        def sample(self, step: int, video: Path) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    run = tmp_path / "run"
+    result = train(dataclasses.replace(request(textures, run, 6), sample_every=2), [Signals()])
+    assert (result.step, result.signal) == (2, signal.SIGINT)
+    assert [step for step, _ in RunFolder(run).checkpoints.all()] == [2]
+    assert json.loads((run / "model.json").read_text())["step"] == 2
+
+
 def test_signals_act_as_before_once_the_run_is_over(textures: Path, tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGINT)
     train(request(textures, tmp_path / "run", 1))
