@@ -225,7 +225,7 @@ class WaveField:
         power *= np.where(along < 0, 0.07, 1.0) * np.exp(-((k * patch / texels * 0.8) ** 2))
         power[0, 0] = 0.0
         h0 = np.sqrt(power) * (rng.standard_normal(k.shape) + 1j * rng.standard_normal(k.shape))
-        self._omega = np.sqrt(GRAVITY * k).astype(np.float32)
+        self._omega = np.repeat(np.sqrt(GRAVITY * k).astype(np.float32)[..., None], 2, axis=2)
         mirrored = np.roll(np.roll(h0[::-1, ::-1], 1, 0), 1, 1).conj()
         # h = h0 e^{iwt} + h0(-k)* e^{-iwt} = (h0 + m) cos wt + i (h0 - m) sin wt
         even, odd = h0 + mirrored, 1j * (h0 - mirrored)
@@ -242,5 +242,5 @@ class WaveField:
     def slopes(self, t: float) -> F32:
         """(N, N, 2): dh/dx and dh/dy at time t, s."""
         phase = self._omega * np.float32(t)
-        spectrum = self._slope_even * np.cos(phase)[..., None] + self._slope_odd * np.sin(phase)[..., None]
+        spectrum = self._slope_even * np.cos(phase) + self._slope_odd * np.sin(phase)
         return f32(cv2.dft(spectrum, flags=cv2.DFT_INVERSE))

@@ -25,10 +25,13 @@ class Water:
         self._across = np.ascontiguousarray(np.broadcast_to(across, (len(down), camera.columns)))
         self._down = np.ascontiguousarray(np.broadcast_to(down, self._across.shape))
         self._scale = np.float32(camera.focal * camera.height)
-        self._centre = np.float32(camera.width / 2 - 0.5)
+        self._scale_x = self._scale / np.float32(camera.pitch)
+        self._centre = np.float32(camera.columns / 2 - 0.5)
         self._horizon = np.float32((camera.horizon if shore is None else 2 * shore - camera.horizon) + above - 0.5)
         self._slant = 1.0 / np.sqrt(1.0 + self._across**2 + self._down**2)
-        self._surroundings = np.ascontiguousarray(surroundings)
+        # No wider than the water is drawn: half the memory to read from at random is half the time.
+        narrow = (camera.columns, len(surroundings))
+        self._surroundings = f32(cv2.resize(surroundings, narrow, interpolation=cv2.INTER_AREA))
         self._deep = colour(deep)
 
     def shade(self, slope_x: F32, slope_z: F32, glow: F32 | None = None) -> F32:
@@ -37,8 +40,9 @@ class Water:
         facing = self._across * slope_x + self._down + slope_z
         q = 2.0 * facing / (1.0 + slope_x * slope_x + slope_z * slope_z)
         forward = np.maximum(1.0 - q * slope_z, np.float32(0.2))
-        x = (self._across - q * slope_x) * (self._scale / forward) + self._centre
-        y = self._horizon - np.abs(q - self._down) * (self._scale / forward)
+        nearer = np.float32(1.0) / forward
+        x = (self._across - q * slope_x) * (self._scale_x * nearer) + self._centre
+        y = self._horizon - np.abs(q - self._down) * (self._scale * nearer)
         mirrored = f32(cv2.remap(self._surroundings, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101))
         grazing = np.float32(1.0) - np.minimum(np.maximum(facing * self._slant, np.float32(0.0)), np.float32(1.0))
         square = grazing * grazing

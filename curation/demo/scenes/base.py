@@ -32,7 +32,8 @@ class Scene(ABC):
         self.unit = self.height / 360  # pixels are given for a height of 360
         self.moving = np.zeros((self.height, self.width), bool)
         grain = np.random.default_rng([seed, 7]).standard_normal((self.height + 64, self.width + 64, 1))
-        self._grain = np.repeat(np.clip(np.round(grain * 1.1), -4, 4), 3, axis=2).astype(np.int8)
+        levels = np.repeat(np.clip(np.round(grain * 1.1), -4, 4), 3, axis=2)
+        self._brighter, self._darker = np.maximum(levels, 0).astype(np.uint8), np.maximum(-levels, 0).astype(np.uint8)
         self.build()
 
     @abstractmethod
@@ -48,8 +49,8 @@ class Scene(ABC):
         picture = self.paint(t)
         shift = (round(t * 1000) * 2654435761) & 0xFFFFFFFF
         dy, dx = shift % 64, (shift >> 8) % 64
-        grain = self._grain[dy : dy + self.height, dx : dx + self.width]
-        return u8(cv2.add(picture, grain, dtype=cv2.CV_8U))
+        window = (slice(dy, dy + self.height), slice(dx, dx + self.width))
+        return u8(cv2.subtract(cv2.add(picture, self._brighter[window]), self._darker[window]))
 
 
 def flood(shape: tuple[int, ...], tint: NDArray[np.floating[Any]]) -> F32:
