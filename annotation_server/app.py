@@ -206,7 +206,7 @@ class _Run:
                 return False
             coming = self._builder.submit(self._take_and_prepare)
             if not _done_within(coming, SLOW_SECONDS):
-                self._show_status(prepared.shown, message="The next batch is being built ...")
+                self._show_status(None, message="The next batch is being built ...")
             prepared = coming.result()
         self._end(finished=True)
         return True
@@ -238,15 +238,16 @@ class _Run:
             return f"/mosaics/{video.name}"
         return "data:video/mp4;base64," + base64.b64encode(video.read_bytes()).decode()
 
-    def _show_status(self, shown: Shown, message: str | None = None) -> None:
-        gone = message is not None
+    def _show_status(self, shown: Shown | None, message: str | None = None) -> None:
+        """The status of the batch on screen; without one (`shown` is None), the totals alone."""
+        judging = shown is not None and message is None
         state = page.Status(
             annotator=self._settings.annotator,
             review=self._settings.review,
-            token=shown.batch.token,
-            clips=len(shown.batch.cells),
-            rejected=frozenset() if gone else self._review.rejected,
-            skipped=frozenset() if gone else self._review.skipped,
+            token=self._last_token,
+            clips=0 if shown is None else len(shown.batch.cells),
+            rejected=self._review.rejected if judging else frozenset(),
+            skipped=self._review.skipped if judging else frozenset(),
             totals=self._totals,
             message=self._review.message if message is None else message,
         )
@@ -261,6 +262,8 @@ class _Run:
             f"In this review {done.kept:,} clips were kept and {done.rejected:,} rejected.",
             "You can close this page." if finished else "To go on, start curate annotate again.",
         ]
+        self._totals = result.totals
+        self._show_status(None, message="")
         self._display.show(GRID, page.ended(lines, self._last_token))
         deadline = time.monotonic() + BYE_SECONDS
         while (left := deadline - time.monotonic()) > 0:

@@ -9,12 +9,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-import visdom
 
 from annotation_server.events import Event, parse
+from annotation_server.lean_visdom import Client
 
 GRID, STATUS = "grid", "status"
-_Visdom: Any = visdom.Visdom  # its type stub is of an older version
 _TITLES = {GRID: "clips", STATUS: "review"}
 # Visdom lays panes out by these; the page's style sheet then fits them to the window.
 _SIZES = {GRID: (826, 492), STATUS: (300, 492)}
@@ -46,7 +45,7 @@ class Display:
         self._down = False
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         try:
-            self._client = _Visdom(
+            self._client = Client(
                 server=f"{parts.scheme}://{host}",
                 port=parts.port or (443 if parts.scheme == "https" else 80),
                 base_url=parts.path.rstrip("/") or "/",

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 FPS = 10
 CELL_WIDTH, CELL_HEIGHT = 160, 90
 GAP = 4  # pixels between cells and around them; even, as 4:2:0 chroma needs
-BACKGROUND = (24, 128, 128)  # Y, Cb, Cr
+BACKGROUND = (25, 128, 128)  # Y, Cb, Cr
 MAX_SECONDS = 60.0  # a longer clip is cut off in the mosaic: the grid is for clips of about 10 s
 ENCODER = {"preset": "superfast", "crf": "23", "tune": "fastdecode"}
 

@@ -18,7 +18,7 @@ from annotation_server.session import Shown
 
 LETTERS = "abcdefghijklmnopqrstvwxyz"  # u goes back to the previous batch
 KEYS = (
-    ("click, a-z", "reject a clip, or keep it after all"),
+    ("click, letter", "reject a clip, or keep it after all"),
     ("Enter", "confirm the batch, show the next"),
     ("Backspace", "clear this batch's marks"),
     ("u", "back to the previous batch"),
@@ -27,7 +27,8 @@ KEYS = (
 )
 HELP = (
     "Reject clips with cuts, fades, camera movement, captions, or that show something else. "
-    "Each cell has its letter in the corner. Marks are saved as you make them; a batch counts once you press Enter, "
+    "Each cell has its letter in the corner (u is left out: it goes back). "
+    "Marks are saved as you make them; a batch counts once you press Enter, "
     "and Enter works once the batch has been playing for a moment. "
     "A cell without a video is left undecided unless you reject it. "
     "You may reload or close this page at any time: the same batch comes back."
@@ -46,7 +47,7 @@ class Status:
     annotator: str
     review: Pass
     token: str
-    clips: int  # in this batch
+    clips: int  # in this batch; 0 once the review has ended
     rejected: frozenset[int]
     skipped: frozenset[int]
     totals: Totals
@@ -101,7 +102,7 @@ def status(state: Status) -> str:
     totals = state.totals
     everything = max(1, totals.kept + totals.rejected + totals.left)
     rejected, skipped = len(state.rejected), len(state.skipped)
-    parts = [f"<b>{rejected}</b> of {state.clips} rejected in this batch"]
+    parts = [f"<b>{rejected}</b> of {state.clips} rejected in this batch"] if state.clips else []
     if skipped:
         parts.append(f"{skipped} without a video: left undecided")
     if totals.elsewhere:

@@ -26,12 +26,9 @@ import tornado.httpserver
 import tornado.netutil
 import tornado.web
 import tornado.websocket
-import visdom
-from visdom.server import app as visdom_app
-from visdom.server.handlers.socket_handlers import SocketHandler, VisSocketHandler
-from visdom.utils.server_utils import hash_password
 
 from annotation_server import assets
+from annotation_server.lean_visdom import STATIC, SocketHandler, VisSocketHandler, hash_password, visdom_app
 
 ENV = "curate"  # the Visdom environment of the review
 MOSAIC = re.compile(r"[0-9a-f]{32}-[0-9a-f]{8}\.mp4", re.ASCII)  # names of the files that are served
@@ -149,8 +146,7 @@ class Server:
 
 
 def _build_web_root(folder: Path, cached: Path) -> None:
-    static = Path(visdom.__file__).parent / "static"
-    shutil.copytree(static, folder, ignore=shutil.ignore_patterns("*.map"))
+    shutil.copytree(STATIC, folder, ignore=shutil.ignore_patterns("*.map"))
     for asset in assets.ASSETS:
         target = folder / asset.target
         target.parent.mkdir(parents=True, exist_ok=True)

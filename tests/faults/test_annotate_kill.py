@@ -1,0 +1,92 @@
+"""kill -9 at random moments of a review: what was confirmed stands, marks come back, nothing is lost or doubled."""
+
+from __future__ import annotations
+
+import random
+import re
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import websocket
+from sqlalchemy import func, select
+
+from db.models import Batch, Clip, Decision
+from tests.browser.review_dataset import make_dataset
+from tests.browser.review_process import SocketCurator, annotating
+
+CLIPS = 120
+SIZE = 6
+
+
+def _clips_of(curator: SocketCurator) -> dict[int, int]:
+    """cell -> the clip's number, which its name's start time and video tell."""
+    html = curator.panes["grid"].html
+    found = re.findall(r'data-cell="(\d+)" title="[^"]*?(\d+)\.0-', html)
+    return {int(cell): round(int(start) / 12) for cell, start in found}
+
+
+@pytest.mark.slow
+def test_a_review_killed_again_and_again_ends_with_exactly_the_scripts_decisions(tmp_path: Path) -> None:
+    """The script rejects each clip whose place in its video is divisible by 3, whatever happens."""
+    rng = random.Random(5)
+    catalogue = make_dataset(tmp_path, CLIPS, seconds=0.5)
+    kills = 0
+    finished = False
+    while not finished:
+        options = ("--annotator", "ada", "--min-view", "0", "--batch-size", str(SIZE))
+        with annotating(tmp_path, *options) as running:
+            fuse = threading.Timer(rng.uniform(0.02, 0.6), running.kill) if kills < 4 else None
+            if fuse is not None:
+                fuse.start()
+            try:
+                curator = SocketCurator(running.address)
+                token = ""
+                while True:
+                    curator.until(lambda: curator.ended or _fresh(curator, token))  # noqa: B023
+                    if curator.ended:
+                        finished = True
+                        break
+                    token = curator.until_batch(token)
+                    curator.mark({cell for cell, number in _clips_of(curator).items() if number % 3 == 0})
+                    curator.enter()
+            except (websocket.WebSocketException, OSError):
+                kills += 1
+            if fuse is not None:
+                fuse.join()
+                if not finished:
+                    running.process.wait()
+    assert kills == 4
+    with catalogue.reading() as session:
+        verdicts = {row.clip_id: row.verdict for row in session.scalars(select(Decision))}
+        assert session.scalar(select(func.count()).select_from(Decision)) == CLIPS, "a decision was lost or doubled"
+        wanted = {c.id: "reject" if c.index % 3 == 0 else "accept" for c in session.scalars(select(Clip))}
+        assert verdicts == wanted
+        states = {
+            c.id: {"rejected": "reject", "accepted": "accept"}.get(c.state) for c in session.scalars(select(Clip))
+        }
+        assert states == wanted
+        assert session.scalar(select(func.count()).where(Batch.state == "open")) == 0
+    catalogue.close()
+
+
+def _fresh(curator: SocketCurator, token: str) -> bool:
+    grid, status = curator.panes.get("grid"), curator.panes.get("status")
+    return bool(grid and status and grid.token not in ("", token) and grid.token == status.token)
+
+
+def test_marks_of_an_unconfirmed_batch_come_back_after_kill_9(tmp_path: Path) -> None:
+    make_dataset(tmp_path, 30, seconds=0.5).close()
+    with annotating(tmp_path, "--annotator", "ada") as running:
+        curator = SocketCurator(running.address)
+        token = curator.until_batch()
+        curator.mark({0, 13, 24})
+        running.kill()
+    began = time.monotonic()
+    with annotating(tmp_path, "--annotator", "ada") as running:
+        assert time.monotonic() - began < 30, "a dead process must not be waited for"
+        curator = SocketCurator(running.address)
+        assert curator.until_batch() == token
+        assert curator.marked == {0, 13, 24}
+        assert curator.clips == 25
