@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ class Grid:
         """
         return min(self.time_base, self.duration / self.frame_count / 8)
 
-    @property
+    @cached_property
     def length(self) -> int:
         """L: the number of output frames, those that stand before the clip's end; 10 s at 25 fps give 250."""
         if self.fps is None:
@@ -63,9 +64,16 @@ class Grid:
 
     def first_at(self, pts: int) -> int:
         """The first output frame, from 0 to L, that may show a source frame of this time."""
+        step, late, denominator = self._whole_numbers
+        return min(max(0, -((late - (pts - self.start_pts) * step) // denominator)), self.length)
+
+    @cached_property
+    def _whole_numbers(self) -> tuple[int, int, int]:
+        """`ceil((ticks * time_base - tolerance) * fps)` over a common denominator: asked for each source frame."""
         assert self.fps is not None
-        late = (pts - self.start_pts) * self.time_base - self.tolerance
-        return min(max(0, math.ceil(late * self.fps)), self.length)
+        step, late = self.time_base * self.fps, self.tolerance * self.fps
+        denominator = math.lcm(step.denominator, late.denominator)
+        return int(step * denominator), int(late * denominator), denominator
 
 
 def fill(frames: Iterable[tuple[int, NDArray[np.uint8]]], grid: Grid, out: NDArray[np.uint8]) -> int:

@@ -39,6 +39,8 @@ def write_video(
     time_base: Fraction | None = None,
     pts: Sequence[int] | None = None,
     crf: int = 20,
+    preset: str = "ultrafast",
+    gop: int = 12,
 ) -> Path:
     """Encode (F, H, W, 3) RGB frames as H.264; `pts` in `time_base` for a variable frame rate."""
     rate = Fraction(fps)
@@ -47,7 +49,7 @@ def write_video(
         stream = container.add_stream("libx264", rate=rate)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
-        stream.options = {"preset": "ultrafast", "crf": str(crf), "g": "12", "threads": "1"}
+        stream.options = {"preset": preset, "crf": str(crf), "g": str(gop), "threads": "1"}
         stream.time_base = stream.codec_context.time_base = base
         for number, pixels in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
