@@ -29,6 +29,7 @@ from modeling.networks import (
     build_generator,
 )
 from modeling.networks.blocks import power_iteration
+from modeling.transfer import to_device
 
 __all__ = [
     "Draws",
@@ -134,14 +135,14 @@ def discriminator_pass(
         both = d_s(torch.cat((real_BK3HW, fake_BK3HW)), torch.cat((image_B3HW, image_B3HW)))
         _accumulate(stats, "d_s", wasserstein_discriminator_loss(both[:B], both[B:]), share)
         if weight_gp is not None:
-            alpha_BK = part.alpha_s.to(real_BT3HW.device)
+            alpha_BK = to_device(part.alpha_s, real_BT3HW.device)
             penalty = gradient_penalty_spatial(d_s, real_BK3HW, fake_BK3HW, image_B3HW, alpha_BK)
             _accumulate_penalty(stats, "d_s", penalty, share, weight_gp)
 
         both = d_t(torch.cat((real_BT3HW, fake_BT3HW)))
         _accumulate(stats, "d_t", wasserstein_discriminator_loss(both[:B], both[B:]), share)
         if weight_gp is not None:
-            alpha_B = part.alpha_t.to(real_BT3HW.device)
+            alpha_B = to_device(part.alpha_t, real_BT3HW.device)
             penalty = gradient_penalty_temporal(d_t, real_BT3HW, fake_BT3HW, alpha_B)
             _accumulate_penalty(stats, "d_t", penalty, share, weight_gp)
 
@@ -188,7 +189,7 @@ def _micro_batches(clips_BT3HW: Tensor, draws: Draws, config: Config) -> Iterato
 def _frames(video_BT3HW: Tensor, indices_BK: Tensor) -> Tensor:
     """Frames (B, K, 3, H, W) of each clip at its own indices (B, K)."""
     rows_B1 = torch.arange(len(video_BT3HW), device=video_BT3HW.device)[:, None]
-    return video_BT3HW[rows_B1, indices_BK.to(video_BT3HW.device)]
+    return video_BT3HW[rows_B1, to_device(indices_BK, video_BT3HW.device)]
 
 
 def _add(stats: dict[str, Tensor], name: str, value: Tensor) -> None:

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from modeling.transfer import to_device
+
 
 class NoiseStream:
     """N(0, I) maps for one batch: sample b's maps of block i come, frame by frame, from (seeds[b], i) alone.
@@ -31,7 +33,7 @@ class NoiseStream:
         if block not in self._streams:
             self._streams[block] = [torch.Generator().manual_seed(_mix(seed, block)) for seed in self._seeds]
         maps = [torch.randn(frames, 1, height, width, generator=stream) for stream in self._streams[block]]
-        return torch.cat(maps).to(device=like.device, dtype=like.dtype)
+        return to_device(torch.cat(maps), like.device).to(like.dtype)
 
 
 def _seed(seed: int | torch.Generator) -> int:

@@ -141,7 +141,7 @@ def test_spectral_norm_divides_by_the_largest_singular_value() -> None:
         for name, module in network.named_modules():
             if hasattr(module, "parametrizations"):
                 singular = torch.linalg.matrix_norm(module.weight.flatten(1).double(), ord=2)
-                assert float(singular) == pytest.approx(1.0, abs=0.02), name
+                assert singular.item() == pytest.approx(1.0, abs=0.02), name
 
 
 def test_spectral_norm_covers_every_convolution_and_the_linear() -> None:
