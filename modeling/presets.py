@@ -16,7 +16,7 @@ from modeling.config import (
 # modeling train --data DIR/shards --preset tiny --run runs/tiny
 # Demo and tests: the published code paths at 32x32, nothing left out.
 # Parameters: G 337,841; D_S 154,642; D_T 187,282.
-# Measured: 0.4 to 1.0 s a clip's worth of a step on two CPU cores.
+# Measured: 0.6 s of one CPU core's time a clip and step (benchmarks/train_step.py).
 TINY = Config(
     preset="tiny",
     resolution=32,
@@ -30,7 +30,7 @@ TINY = Config(
 # Robot pushing (BAIR) as in Table 4.1.
 # Parameters: G 3,881,115; D_S 9,863,746; D_T 10,381,378.
 # Published: FID 41.47 against DVD-GAN-S's 81.02 (Table 4.1; its protocol counted the copied frame 0).
-# Measured here: 7.6 s a clip's worth of a step on two CPU cores; no full-length run yet.
+# Measured here: 14 s of one CPU core's time a clip and step (benchmarks/train_step.py); no full-length run yet.
 BAIR_64 = Config(
     preset="bair-64",
     resolution=64,
@@ -44,7 +44,7 @@ BAIR_64 = Config(
 # Flowing water, the thesis's own data set; 42,000 steps are its 1,000,000 micro-batches (3 passes of 8 clips a step).
 # Parameters: G 21,206,573; D_S 2,470,802; D_T 40,008,770.
 # Published: FID 108.96 against DVD-GAN-S's 194.30, IS 14.68 against 10.68 (Table 4.1, same reservation).
-# Measured here: shapes, counts and single steps; no full-length run yet.
+# Measured here: shapes, counts and single passes; no full-length run yet.
 LANDSCAPE_128 = Config(
     preset="landscape-128",
     resolution=128,
