@@ -215,7 +215,7 @@ class BatchStore:
             .group_by(Batch.annotator)
         )
         with self._catalogue.reading() as session:
-            return dict(session.execute(statement).tuples().all())
+            return {annotator: clips for annotator, clips in session.execute(statement)}
 
     def totals(self) -> Totals:
         """Counts over the whole data set."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import queue
+import time
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +14,7 @@ from annotation_server.events import Event, parse
 from annotation_server.lean_visdom import Client
 
 GRID, STATUS = "grid", "status"
+LOOK_SECONDS = 1.0
 _TITLES = {GRID: "clips", STATUS: "review"}
 # Visdom lays panes out by these; the page's style sheet then fits them to the window.
 _SIZES = {GRID: (826, 492), STATUS: (300, 492)}
@@ -42,7 +43,7 @@ class Display:
         self.junk = 0
         self._url = url
         self._events: queue.SimpleQueue[Event | Lost] = queue.SimpleQueue()
-        self._down = False
+        self._looked_at = time.monotonic()
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         try:
             self._client = Client(
@@ -70,7 +71,6 @@ class Display:
         try:
             self._client.text(content, win=window, opts=opts)
         except ConnectionError:
-            self._down = True
             return False
         return True
 
@@ -79,7 +79,7 @@ class Display:
         try:
             return self._events.get(timeout=timeout)
         except queue.Empty:
-            return self._look_for_server()
+            return self._look_for_panes()
 
     def waiting(self) -> bool:
         """Whether more events are there already."""
@@ -102,13 +102,16 @@ class Display:
         else:
             self._events.put(event)
 
-    def _look_for_server(self) -> Lost | None:
-        alive = bool(self._client.socket_alive)
-        if alive and self._down:
-            # A Visdom server that was started again has forgotten the environment.
-            with contextlib.suppress(ConnectionError):
-                self._client._send({"eid": self.env}, endpoint=f"env/{self.env}")
-                self._down = False
-                return Lost()
-        self._down = self._down or not alive
-        return None
+    def _look_for_panes(self) -> Lost | None:
+        """Ask the server, now and then, whether it still has the panes: one that was started again has forgotten."""
+        if time.monotonic() - self._looked_at < LOOK_SECONDS:
+            return None
+        self._looked_at = time.monotonic()
+        try:
+            # The public win_exists prints where no server answers.
+            there = self._client._send({"win": STATUS, "eid": self.env}, endpoint="win_exists") != "false"
+        except ConnectionError:
+            self._client.socket_alive = False  # its own note of that fails with newer websocket clients
+            return None
+        # Not before events come through again: a curator who sees the panes will click.
+        return None if there or not self._client.socket_alive else Lost()
