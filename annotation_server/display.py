@@ -15,6 +15,7 @@ from annotation_server.lean_visdom import Client
 
 GRID, STATUS = "grid", "status"
 LOOK_SECONDS = 1.0
+RECONNECT_SECONDS = 6.0  # the client tries every 3 s
 _TITLES = {GRID: "clips", STATUS: "review"}
 # Visdom lays panes out by these; the page's style sheet then fits them to the window.
 _SIZES = {GRID: (826, 492), STATUS: (300, 492)}
@@ -44,6 +45,7 @@ class Display:
         self._url = url
         self._events: queue.SimpleQueue[Event | Lost] = queue.SimpleQueue()
         self._looked_at = time.monotonic()
+        self._forgotten_at: float | None = None
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         try:
             self._client = Client(
@@ -111,7 +113,15 @@ class Display:
             # The public win_exists prints where no server answers.
             there = self._client._send({"win": STATUS, "eid": self.env}, endpoint="win_exists") != "false"
         except ConnectionError:
-            self._client.socket_alive = False  # its own note of that fails with newer websocket clients
             return None
-        # Not before events come through again: a curator who sees the panes will click.
-        return None if there or not self._client.socket_alive else Lost()
+        if there:
+            return None
+        if self._forgotten_at is None:
+            # A curator who sees the panes will click, so events must come through first: the client says so by
+            # setting this again. (That it lost its connection it fails to note with newer websocket clients.)
+            self._forgotten_at = time.monotonic()
+            self._client.socket_alive = False
+        if self._client.socket_alive or time.monotonic() - self._forgotten_at > RECONNECT_SECONDS:
+            self._forgotten_at = None
+            return Lost()
+        return None
