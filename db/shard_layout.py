@@ -9,6 +9,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from db.manifest import ShardError
 from db.shard_reader import ClipRow
@@ -21,14 +22,13 @@ def lay_out(
     image = _HeadOnly()
     with h5py.File(image, "w", libver=("v110", "v110")) as file:
         for name, value in attributes.items():
-            file.attrs[name] = value
+            file.attrs.create(name, _fixed([value]).reshape(()) if isinstance(value, str) else value)
         clips = file.create_group("clips")
         lengths = np.array([row.length for row in rows], np.int64)
         clips["offset"] = np.cumsum(lengths) - lengths
         clips["length"] = lengths
-        text = h5py.string_dtype("utf-8")
         for name in ("id", "video_id", "source_url", "licence", "label"):
-            clips.create_dataset(name, data=[getattr(row, name) for row in rows], dtype=text)
+            clips[name] = _fixed([getattr(row, name) for row in rows])
         for name in ("start", "end", "fps"):
             clips[name] = np.array([getattr(row, name) for row in rows], np.float64)
         clips["sha256"] = np.array(hashes, "S64")
@@ -44,6 +44,14 @@ def lay_out(
     if image.size != offset + int(np.prod(shape)):
         raise ShardError(f"HDF5 {h5py.version.hdf5_version} laid a shard out with its frames not at the end")
     return image.head(offset)
+
+
+def _fixed(texts: Sequence[str]) -> NDArray[np.void]:
+    """UTF-8 of one length for all. Texts of varying length stand in a heap without a checksum, and a damaged one makes
+    HDF5 loop for ever; every other small object has one."""
+    encoded = [text.encode() for text in texts]
+    longest = max(1, *map(len, encoded))
+    return np.array(encoded, h5py.string_dtype("utf-8", longest))
 
 
 class _HeadOnly(io.RawIOBase):

@@ -154,7 +154,7 @@ class ShardReader:
         self._pid = os.getpid()
 
     def _read_tables(self, file: h5py.File) -> None:
-        attributes = dict(file.attrs)
+        attributes = {name: value.decode() if isinstance(value, bytes) else value for name, value in file.attrs.items()}
         version = attributes.get("schema_version")
         if version != SCHEMA_VERSION:
             raise ShardError(

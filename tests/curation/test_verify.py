@@ -236,7 +236,7 @@ EDITS: list[tuple[str, Callable[[h5py.File], None], str]] = [
     ("beyond", lambda f: f["clips/length"].__setitem__(1, 40), "reach beyond its frames"),
     ("empty", lambda f: f["clips/length"].__setitem__(1, 0), "not a readable shard"),
     ("times", lambda f: f["clips/end"].__setitem__(0, -1.0), "ends (-1.0 s) before it begins (0.0 s)"),
-    ("twice", lambda f: f["clips/id"].__setitem__(1, "v-0"), "clip v-0 stands 2 times"),
+    ("twice", lambda f: f["clips/id"].__setitem__(1, b"v-0"), "clip v-0 stands 2 times"),
 ]
 
 

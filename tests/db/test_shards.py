@@ -110,8 +110,8 @@ def test_the_file_is_plain_hdf5_as_the_format_page_says(tmp_path: Path) -> None:
         assert file["clips/length"][:].tolist() == [3, 5]
         assert file["clips/label"].asstr()[:].tolist() == ["Wasserfall ☂", ""]
         assert file["clips/sha256"].dtype == "S64"
-        assert file.attrs["colour"] == "sRGB"
-        assert file.attrs["codec"] == "raw"
+        assert file.attrs["colour"] == b"sRGB"
+        assert file.attrs["codec"] == b"raw"
 
 
 def test_a_window_is_a_copy_and_stays_inside_its_clip(tmp_path: Path) -> None:
@@ -280,6 +280,26 @@ def test_a_flipped_byte_in_the_frames_is_found(tmp_path: Path) -> None:
     data[-1] ^= 1
     path.write_bytes(data)
     assert ShardReader(path).damaged_clips() == ["clip-1"]
+
+
+def test_damage_anywhere_is_found_and_never_hangs_or_crashes(tmp_path: Path) -> None:
+    """A flipped bit in every 7th byte of what stands before the frames: an error, other content, or no effect."""
+    path = tmp_path / "a.h5"
+    info, _ = write(path, [3, 5])
+    whole = path.read_bytes()
+    outcomes = {"error": 0, "read": 0}
+    for position in range(0, len(whole) - info.frames * 8 * 8 * 3, 7):
+        data = bytearray(whole)
+        data[position] ^= 1 << position % 8
+        path.write_bytes(data)
+        try:
+            with ShardReader(path) as reader:
+                reader.damaged_clips()
+            outcomes["read"] += 1
+        except ShardError as error:
+            assert str(path) in str(error)
+            outcomes["error"] += 1
+    assert min(outcomes.values()) > 0
 
 
 def test_other_schema_versions_codecs_and_layouts_are_refused(tmp_path: Path) -> None:
