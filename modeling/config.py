@@ -121,6 +121,7 @@ class TrainingConfig:
     batch: int = 8  #                           clips an update
     micro_batch: int | Literal["auto"] = "auto"  # clips a backward pass (Eq. 3.16); auto: 1
     ema_decay: float | None = 0.999  #          moving average of the generator's weights; off is the thesis
+    ema_warmup: bool = True  #                  a shorter average in the first 9,000 steps (networks/ema.py)
     flip: bool = True  #                        one horizontal flip drawn a clip
     seed: int = 0
 

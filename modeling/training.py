@@ -102,7 +102,7 @@ def train(
         networks = build_networks(config, device)
         optimisers = build_optimisers(networks, config)
         decay = config.training.ema_decay
-        average = None if decay is None else averaged(networks.generator, decay)
+        average = None if decay is None else averaged(networks.generator, decay, warmup=config.training.ema_warmup)
         shown = networks.generator if average is None else cast(StyleGenerator, average.module)
         first_step = 0
         resumed = folder.checkpoints.load_newest(device, say)

@@ -225,18 +225,22 @@ def test_clips_and_draws_must_match() -> None:
         discriminator_pass(networks, optimisers, _clips(config), draws, config)
 
 
-def test_the_moving_average_follows_the_generator() -> None:
+@pytest.mark.parametrize(
+    ("warmup", "decays"), [(False, [0.9] * 90), (True, [(1 + n) / (10 + n) for n in range(1, 90)])]
+)
+def test_the_moving_average_follows_the_generator(warmup: bool, decays: list[float]) -> None:
     config = _small()
     networks, _ = _build(config)
-    average = averaged(networks.generator, 0.9)
+    average = averaged(networks.generator, 0.9, warmup=warmup)
     expected = None
-    for _ in range(4):
+    for step in range(90 if warmup else 4):
         with torch.no_grad():
             for parameter in networks.generator.parameters():
                 parameter += torch.randn_like(parameter)
         average.update_parameters(networks.generator)
         now = networks.generator.style_head.linear.weight.detach().clone()
-        expected = now if expected is None else 0.9 * expected + 0.1 * now
+        decay = min(0.9, decays[step - 1])
+        expected = now if expected is None else decay * expected + (1 - decay) * now
     torch.testing.assert_close(average.module.style_head.linear.weight, expected)
     image = torch.zeros(1, 3, 16, 16)
     assert not torch.equal(average.module(image), networks.generator(image))
