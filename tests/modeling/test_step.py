@@ -233,13 +233,13 @@ def test_the_moving_average_follows_the_generator(warmup: bool, decays: list[flo
     networks, _ = _build(config)
     average = averaged(networks.generator, 0.9, warmup=warmup)
     expected = None
-    for step in range(90 if warmup else 4):
+    for update in range(90 if warmup else 4):
         with torch.no_grad():
             for parameter in networks.generator.parameters():
                 parameter += torch.randn_like(parameter)
         average.update_parameters(networks.generator)
         now = networks.generator.style_head.linear.weight.detach().clone()
-        decay = min(0.9, decays[step - 1])
+        decay = min(0.9, decays[update - 1])
         expected = now if expected is None else decay * expected + (1 - decay) * now
     torch.testing.assert_close(average.module.style_head.linear.weight, expected)
     image = torch.zeros(1, 3, 16, 16)
