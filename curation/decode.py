@@ -105,6 +105,7 @@ class Resizer:
         if rotation in (90, 270):  # sizes before turning
             height, width = width, height
         graph = Graph()
+        graph.threads = 1  # as for decoding: workers share the cores, not frames
         source = graph.add_buffer(
             width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1, 90000)
         )

@@ -35,15 +35,16 @@ from curation.status import counts, failures
 @click.option("--size", type=click.IntRange(8), default=128, show_default=True, help="As in export.")
 @workers_option
 @dataset_options
-@click.pass_context
 def run(
-    context: click.Context, dataset: Dataset, min_variance: float, accept_unreviewed: bool, size: int, workers: int,
+    dataset: Dataset, min_variance: float, accept_unreviewed: bool, size: int, workers: int,
     **recipe: Any,
 ) -> None:  # fmt: skip
     """Download, cut, score, filter and preview all that is left; then the review is yours: curate annotate.
 
     Leaves with status 1 as long as any video of the dataset stands failed.
     """
+
+    context = click.get_current_context()
 
     def call(command: click.Command, **options: object) -> None:
         arguments = [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if value is not None]
