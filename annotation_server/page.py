@@ -18,11 +18,11 @@ from annotation_server.session import Shown
 
 LETTERS = "abcdefghijklmnopqrstvwxyz"  # u goes back to the previous batch
 KEYS = (
-    ("click, letter", "reject a clip, or keep it after all"),
-    ("Enter", "confirm the batch, show the next"),
-    ("Backspace", "clear this batch's marks"),
-    ("u", "back to the previous batch"),
-    ("Escape", "stop; all confirmed batches are kept"),
+    ("click, letter", "reject, or keep after all"),
+    ("Enter", "confirm, next batch"),
+    ("Backspace", "clear the marks"),
+    ("u", "previous batch"),
+    ("Escape", "stop, keep all confirmed"),
     ("?", "more help"),
 )
 HELP = (
