@@ -21,8 +21,8 @@ from curation.orphans import remove_tree
 from curation.probe import VideoInfo, check_decodes, probe
 from curation.providers.folder import fetch_file
 from curation.providers.found import FILE, Fetched
-from curation.sources import hash_file
 from db.engine import Catalogue
+from db.files import sha256_of
 from db.models import Video
 
 if TYPE_CHECKING:
@@ -195,4 +195,4 @@ def _give_room_back(part: Path) -> None:
 def _check(path: Path) -> tuple[VideoInfo, str]:
     info = probe(path)
     check_decodes(info)
-    return info, hash_file(path)
+    return info, sha256_of(path)

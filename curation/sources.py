@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
 from curation.errors import ErrorClass, StageError
 from db.engine import Catalogue
+from db.files import sha256_of
 from db.models import Video
-
-
-def hash_file(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def locate(catalogue: Catalogue, video: Video, *, check_hash: bool = False) -> Path:
@@ -33,6 +27,6 @@ def locate(catalogue: Catalogue, video: Video, *, check_hash: bool = False) -> P
         raise StageError(ErrorClass.MISSING, f"{path}: {os.strerror(error.errno or 0)}") from None
     if size != video.bytes:
         raise StageError(ErrorClass.MISSING, f"{path}: changed since it was checked ({size} bytes, not {video.bytes})")
-    if check_hash and hash_file(path) != video.sha256:
+    if check_hash and sha256_of(path) != video.sha256:
         raise StageError(ErrorClass.MISSING, f"{path}: changed since it was checked (other bytes, same size)")
     return path

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,21 +11,9 @@ import cv2
 import numpy as np
 
 from curation.demo.fields import U8, u8
+from db.files import replacing
 
 CLOCK = 90_000  # ticks a second of the written streams
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its place once it is complete and on disk."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        yield partial
-        with partial.open("rb+") as written:
-            os.fsync(written.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def write_video(
@@ -43,7 +29,7 @@ def write_video(
 
     `broken` overwrites the last 40% of the pictures' data: the file opens, its first frame decodes, its last does not.
     """
-    with whole_file(path) as partial:
+    with replacing(path) as partial:
         options = {"movflags": "+faststart", "fflags": "+bitexact"}
         with av.open(str(partial), "w", format="mp4", options=options) as container:
             stream = container.add_stream("libx264", rate=fps)

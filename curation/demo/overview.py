@@ -13,9 +13,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import FuncFormatter
 
-from curation.demo.encode import whole_file
 from curation.demo.fields import U8
 from curation.demo.stills import SampleRow, read_frames, read_sample, spread, still
+from db.files import replacing
 
 PAPER, INK, FAINT = "#f6f4ee", "#23303a", "#8a939a"
 KEPT, FILTERED, REJECTED, WAITING = "#3f8f5b", "#9aa0a6", "#c0392b", "#4a7fb5"
@@ -75,7 +75,7 @@ def overview(
     if moved:
         _draw_animated(stills, moved)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as partial:
+    with replacing(path) as partial:
         figure.savefig(partial, format="png", facecolor=PAPER)
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from curation.demo.encode import irregular_times, reupload_frames, whole_file, write_video
+from curation.demo.encode import irregular_times, reupload_frames, write_video
 from curation.demo.faults import FAULTS, FILE_FAULTS, Fault, FaultyScene
 from curation.demo.fields import U8
+from db.files import replacing
 
 VERSION = 1  # of the renderer: another number draws everything anew
 NOMINAL = 55.0  # seconds the planned fault times are meant for; shorter videos have them earlier
@@ -214,7 +215,7 @@ class _Record:
             "key": job.key(),
         }
         listed = [self.entries[j.file()] for j in self.jobs if j.file() in self.entries]
-        with whole_file(self.path) as partial:
+        with replacing(self.path) as partial:
             partial.write_text(json.dumps({"version": VERSION, "videos": listed}, indent=1) + "\n")
 
 
