@@ -44,6 +44,7 @@ class Settings:
     annotator: str
     review: Pass = Pass.FIRST
     order: Order = Order.TIME
+    again: bool = False  # offer clips once more that were skipped before
     batch_size: int = 25
     min_view: float = 1.0  # s that a batch must have been watched before Enter counts
     host: str = "127.0.0.1"
@@ -139,6 +140,7 @@ class _Run:
             review=settings.review,
             size=settings.batch_size,
             order=settings.order,
+            again=settings.again,
         )
         self._review = Review(self._store, min_view=settings.min_view)
         self._built: dict[object, _Prepared] = {}

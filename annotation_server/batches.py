@@ -34,12 +34,15 @@ class BatchStore:
         review: Pass = Pass.FIRST,
         size: int = 25,
         order: Order = Order.TIME,
+        again: bool = False,
     ) -> None:
+        """`again` offers clips once more that were skipped before now."""
         self._catalogue = catalogue
         self._annotator = annotator
         self._review = review
         self._size = size
         self._order = order
+        self._again_from = now() if again else None
 
     def take(self) -> OpenBatch | None:
         """The annotator's first open batch, or a new one, to be shown now; None if nothing is left."""
@@ -263,13 +266,15 @@ class BatchStore:
         """Its preview did not play when it was last shown, and has not been made anew since."""
         newer = aliased(Preview)  # the query around may join Preview itself
         remade = exists().where(newer.clip_id == Clip.id, newer.created_at > Batch.confirmed_at)
-        return exists(
+        skipped = (
             select(BatchClip.clip_id)
             .join(Batch)
             .where(BatchClip.clip_id == Clip.id, BatchClip.skipped, Batch.review == self._review)
             .where(Batch.state == "confirmed", ~remade)
-            .correlate(Clip)
         )
+        if self._again_from is not None:
+            skipped = skipped.where(Batch.confirmed_at > self._again_from)
+        return exists(skipped.correlate(Clip))
 
     def _offered(self) -> ColumnElement[bool]:
         """The clip may go into a new batch."""

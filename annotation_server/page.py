@@ -33,6 +33,7 @@ HELP = (
     "A cell without a video is left undecided unless you reject it. "
     "You may reload or close this page at any time: the same batch comes back."
 )
+UNPLAYED = "This browser cannot play the video (H.264): clips are left undecided unless you reject them."
 # A script that comes with a pane's HTML does not run; an image that fails to load runs its handler.
 _START = (
     '<img hidden alt="" src="data:," onerror="const s=document.createElement(\'script\');'
@@ -69,9 +70,7 @@ def grid(shown: Shown, geometry: Geometry, full: Geometry, video: str | None) ->
         for position, name in ((cell.position, cell.name) for cell in shown.batch.cells)
     )
     media = "" if video is None else f'<video src="{html.escape(video)}" autoplay loop muted playsinline></video>'
-    unplayed = (
-        "" if video is None else '<p class="sf-unplayed">This browser cannot play the batch\'s video (H.264).</p>'
-    )
+    unplayed = "" if video is None else f'<p class="sf-unplayed">{html.escape(UNPLAYED)}</p>'
     return (
         f"<style>:root{{--sf-aspect:{full.width / full.height:.4f}}}{_static('grid.css')}</style>"
         f'<div class="sf-grid" data-token="{shown.batch.token}" '

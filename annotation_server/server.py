@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import getpass
 import ipaddress
 import json
 import logging
+import os
 import re
 import secrets
 import shutil
@@ -87,6 +89,7 @@ class Server:
         _build_web_root(scratch / "web", cached)
         (scratch / "environments").mkdir()
         _quieten()
+        _ensure_login_name()
         ready = threading.Event()
         failure: list[BaseException] = []
 
@@ -158,6 +161,14 @@ def _build_web_root(folder: Path, cached: Path) -> None:
     index.write_text(_STATIC.sub(lambda tag: tag[0] if (folder / tag[1]).is_file() else "", text))
     login = folder / "login.html"
     login.write_text(login.read_text().replace('replace("{{base_url}}")', f'replace("env/{ENV}")'))
+
+
+def _ensure_login_name() -> None:
+    """Visdom puts the login name into each page, and fails where the system knows none (as in some containers)."""
+    try:
+        getpass.getuser()
+    except (OSError, KeyError):
+        os.environ["LOGNAME"] = "curator"
 
 
 def _quieten() -> None:

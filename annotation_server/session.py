@@ -61,6 +61,7 @@ class Review:
         self._marked: set[int] = set()
         self._shown_at = 0.0
         self._viewable_at: float | None = None
+        self._played = False
         self.message = ""
         self.ignored = 0
         self._confirmed: dict[int, Confirmed] = {}
@@ -104,6 +105,7 @@ class Review:
         self._marked = {cell.position for cell in shown.batch.cells if cell.marked}
         self._shown_at = self._clock()
         self._viewable_at = None
+        self._played = False
 
     def handle(self, event: Event) -> Outcome:
         """Apply an event. A catalogue that cannot be written leaves everything as it was, and says so."""
@@ -121,6 +123,7 @@ class Review:
                     return self._back()
                 case Playing() | Failed():
                     self._viewable_at = self._clock() if self._viewable_at is None else self._viewable_at
+                    self._played = self._played or isinstance(event, Playing)
                     return Outcome.UNCHANGED
                 case Stop():
                     return Outcome.STOPPED
@@ -166,9 +169,10 @@ class Review:
         return Outcome.LEFT
 
     def _verdict(self, position: int, seen: float) -> Verdict:
-        loop = self.shown.loop_seconds.get(position, 0.0)
-        if position in self.shown.unplayable:
+        if position in self.shown.unplayable or not self._played:
+            # Nobody has seen it, so it is not accepted.
             return Verdict(accepted=False if position in self._marked else None, share_seen=0.0)
+        loop = self.shown.loop_seconds.get(position, 0.0)
         return Verdict(accepted=position not in self._marked, share_seen=min(1.0, seen / loop) if loop > 0 else 0.0)
 
     def _back(self) -> Outcome:

@@ -54,13 +54,21 @@
       if (view !== mine) return;
       if (!mine.started) send("playing");
       mine.started = true;
+      mine.failed = false;
+      grid.classList.remove("sf-failed");
       run();
     };
     video.addEventListener("playing", play);
     video.addEventListener("error", fail);
     for (const type of ["pause", "waiting"]) video.addEventListener(type, () => { if (view === mine && !mine.failed) pause(); });
     video.play().then(play, fail);
-    setTimeout(() => { if (!mine.started) fail(); }, STALL_MS);
+    // A tab in the background may be kept from playing; that is no failure.
+    const stalled = () => {
+      if (view !== mine || mine.started) return;
+      if (document.hidden) setTimeout(stalled, STALL_MS);
+      else fail();
+    };
+    setTimeout(stalled, STALL_MS);
   }
 
   function run() {

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     help="Address to listen on; other than loopback it demands VISDOM_USERNAME and VISDOM_PASSWORD.",
 )
 @click.option("--server", metavar="URL", help="Use this running Visdom server instead of an own one.")
+@click.option("--skipped", is_flag=True, help="Show clips again that were left undecided because nothing played.")
 @click.option("--take-over", metavar="NAME", help="First free the clips in this annotator's unfinished batches.")
 @dataset_options
 def annotate(
@@ -55,6 +56,7 @@ def annotate(
     port: int,
     host: str,
     server: str | None,
+    skipped: bool,
     take_over: str | None,
 ) -> None:
     """Judge clips 25 at a time in a moving grid: click the unwanted ones, Enter for the next batch, Escape to stop."""
@@ -76,6 +78,7 @@ def annotate(
             annotator=annotator or _login_name(),
             review=Pass.FIRST if state == "pending" else Pass.FINAL,
             order=Order(order),
+            again=skipped,
             batch_size=batch_size,
             min_view=min_view,
             host=host,
@@ -112,7 +115,8 @@ def _outcome(dataset: Dataset, state: str, result: Result) -> Outcome:
         remarks.append(f"{done.withdrawn:,} clips had left the review meanwhile and got no decision")
     if totals.skipped:
         remarks.append(
-            f"{totals.skipped:,} clips are undecided: their previews do not play (curate preview makes them anew)"
+            f"{totals.skipped:,} clips are undecided because nothing played: curate preview makes previews anew, "
+            "--skipped shows the clips again"
         )
     for name, clips in result.holders.items():
         remarks.append(f"{clips:,} clips are in an unfinished batch of {name} (--take-over frees them)")

@@ -205,6 +205,11 @@ def test_clips_that_do_not_play_come_up_again_once_their_preview_is_made_anew(ca
     assert store.take() is None
     totals = store.totals()
     assert (totals.kept, totals.left, totals.skipped) == (10, 2, 2)
+    again = _store(catalogue, "bob", size=12, again=True)
+    asked = again.take()
+    assert asked is not None and sorted(_ids(asked)) == ["clip-00001", "clip-00003"]
+    again.confirm(asked.id, dict.fromkeys((c.position for c in asked.cells), skip), 1.0)
+    assert again.take() is None, "but only once"
     with catalogue.writing() as session:
         session.execute(
             update(Preview).where(Preview.clip_id == "clip-00003").values(path="x.mp4", error=None, created_at=now())

@@ -134,9 +134,12 @@ def test_an_error_that_has_stood_for_long_enough_counts_as_watched(review: Revie
     review.handle(Failed(token=TOKEN))
     clock.now += 0.5
     assert review.handle(Confirm(token=TOKEN, seen=0.5)) is Outcome.CHANGED
-    review.handle(Playing(token=TOKEN))
+    review.handle(Mark(token=TOKEN, position=1, marked=True))
     clock.now += 0.6
     assert review.handle(Confirm(token=TOKEN, seen=1.1)) is Outcome.LEFT
+    [(_, verdicts, _)] = store.confirmed
+    assert [verdict.accepted for verdict in verdicts.values()] == [None, False, None, None], "nobody has seen them"
+    assert {verdict.share_seen for verdict in verdicts.values()} == {0}
 
 
 def test_unplayable_cells_are_rejected_or_left_undecided_but_never_kept(

@@ -115,15 +115,15 @@ class GridPage:
 
 @pytest.fixture
 def new_page(chromium: object) -> Iterator[Callable[..., GridPage]]:
-    """Opens pages, each in a browser profile of its own; no script error may have happened in any at the end."""
+    """Opens pages (at an address, or empty), each in a profile of its own; none may have had a script error."""
     contexts: list[object] = []
     pages: list[GridPage] = []
 
-    def make(address: str, size: dict[str, int] = SIZE) -> GridPage:
+    def make(address: str | None, size: dict[str, int] = SIZE) -> GridPage:
         context = chromium.new_context(viewport=size)  # type: ignore[attr-defined]
         contexts.append(context)
         pages.append(GridPage(context.new_page()))
-        return pages[-1].open(address)
+        return pages[-1] if address is None else pages[-1].open(address)
 
     yield make
     for context in contexts:

@@ -283,3 +283,39 @@ def test_back_escape_and_resume(tmp_path: Path, new_page: NewPage) -> None:
     assert verdicts.count("undo") == 25, "going back is a row a clip, not an erased one"
     assert len(verdicts) == 75
     catalogue.close()
+
+
+def test_on_an_open_host_the_page_stands_behind_a_login(tmp_path: Path, new_page: NewPage) -> None:
+    make_dataset(tmp_path, 6).close()
+    env = {"VISDOM_USERNAME": "ada", "VISDOM_PASSWORD": "correct horse"}
+    with annotating(tmp_path, *ADA, "--host", "0.0.0.0", env=env) as running:
+        page = new_page(None)
+        page.tab.goto(running.address)
+        page.tab.locator("#inputUsername").fill("ada")
+        page.tab.locator("#inputPassword").fill("wrong")
+        page.tab.locator("#submitButton").click()
+        page.wait("() => document.querySelector('#errorMessage').textContent !== ''")
+        page.tab.locator("#inputPassword").fill("correct horse")
+        page.tab.locator("#submitButton").click()
+        page.wait_playing()
+        page.press("d")
+        page.wait_confirmed({3})
+
+
+def test_a_video_that_the_browser_cannot_play_says_so_and_enter_still_works(tmp_path: Path, new_page: NewPage) -> None:
+    catalogue = make_dataset(tmp_path, 6)
+    with annotating(tmp_path, *ADA) as running:
+        page = new_page(None)
+        page.tab.route("**/mosaics/**", lambda route: route.fulfill(status=200, content_type="video/mp4", body=b"junk"))
+        page.tab.goto(running.address)
+        page.wait("() => document.querySelector('.sf-failed')")
+        assert page.tab.locator(".sf-unplayed").is_visible()
+        page.press("Enter")
+        page.wait_message("Not yet")
+        page.wait("() => stillflow.seenMs() > 1050")
+        page.press("Enter")
+        page.wait_ended()
+        printed = running.rest()
+    assert "0 kept, 0 rejected, 6 left" in printed and "6 clips are undecided" in printed
+    assert _decisions(catalogue) == {}, "nobody has seen them"
+    catalogue.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
 import threading
@@ -16,8 +17,9 @@ from db.models import Batch, Clip, Decision
 from tests.browser.review_dataset import make_dataset
 from tests.browser.review_process import SocketCurator, annotating
 
-CLIPS = 120
+CLIPS = 180
 SIZE = 6
+KILLS = 5
 
 
 def _clips_of(curator: SocketCurator) -> dict[int, int]:
@@ -32,32 +34,24 @@ def test_a_review_killed_again_and_again_ends_with_exactly_the_scripts_decisions
     """The script rejects each clip whose place in its video is divisible by 3, whatever happens."""
     rng = random.Random(5)
     catalogue = make_dataset(tmp_path, CLIPS, seconds=0.5)
-    kills = 0
-    finished = False
-    while not finished:
-        options = ("--annotator", "ada", "--min-view", "0", "--batch-size", str(SIZE))
-        with annotating(tmp_path, *options) as running:
-            fuse = threading.Timer(rng.uniform(0.02, 0.6), running.kill) if kills < 4 else None
-            if fuse is not None:
-                fuse.start()
-            try:
-                curator = SocketCurator(running.address)
-                token = ""
-                while True:
-                    curator.until(lambda: curator.ended or _fresh(curator, token))  # noqa: B023
-                    if curator.ended:
-                        finished = True
-                        break
-                    token = curator.until_batch(token)
-                    curator.mark({cell for cell, number in _clips_of(curator).items() if number % 3 == 0})
-                    curator.enter()
-            except (websocket.WebSocketException, OSError):
-                kills += 1
-            if fuse is not None:
-                fuse.join()
-                if not finished:
-                    running.process.wait()
-    assert kills == 4
+    options = ("--annotator", "ada", "--min-view", "0", "--batch-size", str(SIZE))
+    for _ in range(KILLS):
+        with annotating(tmp_path, *options) as running, contextlib.suppress(websocket.WebSocketException, OSError):
+            curator = SocketCurator(running.address)
+            token = ""
+            for _ in range(rng.randint(0, 3)):
+                token = _judge(curator, token)
+            fuse = threading.Timer(rng.uniform(0, 0.06), running.kill)
+            fuse.start()
+            while not curator.ended:
+                token = _judge(curator, token)
+        fuse.join()
+    with annotating(tmp_path, *options) as running:
+        curator = SocketCurator(running.address)
+        token = ""
+        while not curator.ended:
+            token = _judge(curator, token)
+        assert running.rest().startswith("annotate:")
     with catalogue.reading() as session:
         verdicts = {row.clip_id: row.verdict for row in session.scalars(select(Decision))}
         assert session.scalar(select(func.count()).select_from(Decision)) == CLIPS, "a decision was lost or doubled"
@@ -71,9 +65,19 @@ def test_a_review_killed_again_and_again_ends_with_exactly_the_scripts_decisions
     catalogue.close()
 
 
-def _fresh(curator: SocketCurator, token: str) -> bool:
-    grid, status = curator.panes.get("grid"), curator.panes.get("status")
-    return bool(grid and status and grid.token not in ("", token) and grid.token == status.token)
+def _judge(curator: SocketCurator, token: str) -> str:
+    """Judge the batch that follows the one with this token, by the script; returns its token."""
+
+    def there() -> bool:
+        grid, status = curator.panes.get("grid"), curator.panes.get("status")
+        return curator.ended or bool(grid and status and grid.token not in ("", token) and grid.token == status.token)
+
+    curator.until(there)
+    if curator.ended:
+        return token
+    curator.mark({cell for cell, number in _clips_of(curator).items() if number % 3 == 0})
+    curator.enter()
+    return curator.panes["grid"].token
 
 
 def test_marks_of_an_unconfirmed_batch_come_back_after_kill_9(tmp_path: Path) -> None:
