@@ -208,7 +208,7 @@ STEPS = st.one_of(
 SIZE, CLIPS = 4, 10
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(steps=st.lists(STEPS, min_size=5, max_size=30))
 def test_a_random_review_leaves_the_catalogue_as_its_twin_says(steps: list[tuple[object, ...]]) -> None:
     names = [f"clip-{number:05}" for number in range(CLIPS)]
