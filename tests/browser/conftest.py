@@ -46,13 +46,13 @@ class GridPage:
         return self.wait_playing()
 
     def wait_playing(self, other_than: str = "") -> GridPage:
-        """Until a batch (another than the given one) plays and its status is there."""
+        """Until a batch (another than the given one) plays, its status is there, and the page's script has seen it."""
         self.wait(
             """(old) => {
                 const grid = document.querySelector('.sf-grid'), status = document.querySelector('.sf-status');
                 const video = grid?.querySelector('video');
                 return grid && status && grid.dataset.token !== old && status.dataset.token === grid.dataset.token
-                    && (!video || (!video.paused && video.readyState >= 3));
+                    && (!video || (!video.paused && video.readyState >= 3)) && window.stillflow?.seenMs() > 0;
             }""",
             other_than,
         )
