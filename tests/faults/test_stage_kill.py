@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from db.engine import open_catalogue
 from db.models import Attempt, Lease, Score
@@ -36,7 +36,7 @@ def dataset(tmp_path: Path, make_video: Callable[..., Path]) -> Path:
     """Three videos with 20 short clips each, cut but not scored."""
     folder = tmp_path / "data"
     subprocess.run([CURATE, "init", str(folder)], check=True, capture_output=True)
-    videos = [str(make_video(tmp_path / f"{i}.mp4", frames=220, height=120, width=160, seed=i)) for i in range(3)]
+    videos = [str(make_video(tmp_path / f"{i}.mp4", frames=220, height=240, width=320, seed=i)) for i in range(3)]
     subprocess.run([CURATE, "add", "--dataset", str(folder), *videos], check=True, capture_output=True)
     curate(folder, "download")
     assert curate(folder, "cut", "--length", "0.4", "--margin", "0", "--spacing", "0")["new_clips"] == 60
@@ -54,20 +54,27 @@ def scored(dataset: Path) -> tuple[dict[str, float], Counter[str]]:
     return values, attempts
 
 
+def how_many_scored(dataset: Path) -> int:
+    with open_catalogue(dataset) as catalogue, catalogue.reading() as session:
+        return session.scalar(select(func.count()).select_from(Score)) or 0
+
+
 def test_killed_at_many_moments(dataset: Path) -> None:
     rng = random.Random(0)
-    kills = 0
+    before = 0
     for _ in range(6):
         process = subprocess.Popen(
             [CURATE, "score", "--dataset", str(dataset), "--workers", "1"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
-        time.sleep(rng.uniform(0.8, 1.6))
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            kills += 1
-        process.wait()
-    assert kills > 0
+        while how_many_scored(dataset) == before:  # it has begun to score
+            assert process.poll() is None
+            time.sleep(0.005)
+        time.sleep(rng.uniform(0, 0.05))
+        os.killpg(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        before = how_many_scored(dataset)
+        assert before < 60
     curate(dataset, "score")
     values, attempts = scored(dataset)
     assert len(values) == 60
