@@ -6,6 +6,7 @@ Each part does only what is left, so a second run is short. Everything lies in o
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shlex
@@ -13,7 +14,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,10 @@ from curation.errors import StageError
 from curation.probe import probe
 from db.engine import CATALOGUE, create, open_catalogue
 
-STEPS = 150  # of training; a few minutes on two cores
+STEPS = 200  # of training; three minutes on two cores
 SIZE = 32  # what the `tiny` preset takes
 STILLS = 4
-PORT_FILE = "port"  # the server's address is part of the videos' identity
+PORT, PORT_FILE = 45080, "port"  # the server's address is part of the videos' identity
 
 
 class DemoError(Exception):
@@ -100,7 +100,7 @@ class Demo:
         print(f"  accepted {counts['accepted']}, rejected {counts['rejected']} clips; nobody looked at them")
 
         self.say("Exporting to shards.")
-        self.call("curate", "split")
+        self.call("curate", "split", "--shares", "70/15/15")
         self.call("curate", "export", "--size", str(SIZE))
         self.call("curate", "verify")
 
@@ -112,7 +112,9 @@ class Demo:
             "--steps", str(self.steps), "--checkpoint-every", "50",
         )  # fmt: skip
         if not (self.run / "evaluation").exists():
-            self.call("modeling", "evaluate", "--run", str(self.run), "--data", str(self.dataset / "shards"))
+            self.call(
+                "modeling", "evaluate", "--run", str(self.run), "--data", str(self.dataset / "shards"), "--motion"
+            )
 
     def animate(self) -> None:
         """Stills from videos that the model never saw, set in motion."""
@@ -187,20 +189,23 @@ class Demo:
         for purpose, command in go_on.items():
             print(f"  # {purpose}\n  {scripts}/{command}")
 
-    @contextmanager
+    @contextlib.contextmanager
     def server(self) -> Iterator[FootageServer]:
         """The footage on the port of the first run, so that its addresses stay the same."""
         port_file = self.folder / PORT_FILE
-        port = int(port_file.read_text()) if port_file.exists() else 0
-        try:
-            with FootageServer(self.footage, port=port) as server:
-                port_file.write_text(server.base_url.rsplit(":", 1)[1])
-                yield server
-        except OSError as error:
-            raise DemoError(
-                f"port {port}, which this demo's addresses name, cannot be opened ({error.strerror}): "
-                f"end what uses it, or begin anew with: make clean-demo"
-            ) from None
+        known = int(port_file.read_text()) if port_file.exists() else None
+        with contextlib.ExitStack() as stack:
+            try:
+                server = stack.enter_context(FootageServer(self.footage, port=known or PORT))
+            except OSError as error:
+                if known is not None:
+                    raise DemoError(
+                        f"port {known}, which this demo's addresses name, cannot be opened ({error.strerror}): "
+                        f"end what uses it, or begin anew with: make clean-demo"
+                    ) from None
+                server = stack.enter_context(FootageServer(self.footage))  # taken: any other will do
+            port_file.write_text(server.base_url.rsplit(":", 1)[1])
+            yield server
 
     def status(self) -> dict[str, list[dict[str, Any]]]:
         """`curate status --json`."""
