@@ -14,7 +14,11 @@ from db.engine import Catalogue
 @workers_option
 @dataset_options
 def score(dataset: Dataset, workers: int) -> None:
-    """Measure the temporal variance of each planned clip (thesis, Eq. 3.18 and 3.19), exactly, in one decode pass."""
+    """Measure how much each planned clip moves.
+
+    The temporal variance of the thesis (Eq. 3.18 and 3.19), exactly, in one decode pass whose memory does not grow with
+    the clip.
+    """
     with dataset.open() as catalogue:
         finish(dataset, perform(catalogue, dataset, workers=workers))
 
