@@ -50,7 +50,9 @@ def overview(
     metrics = read_metrics(run / "metrics.jsonl", [key for _, key in curves]) if run else None
     samples = sorted((run / "samples").glob("step-*.mp4")) if run else []
     rows = read_sample(samples[-1])[:2] if samples else []
-    moved = [read_frames(file) for file in sorted(animated.glob("*.mp4"))[:2]] if animated else []
+    files = sorted(animated.glob("*.mp4")) if animated else []
+    # The first and the last: of different videos, if there are any such.
+    moved = [read_frames(file) for file in dict.fromkeys((files[0], files[-1]))] if files else []
     lines = [-(-max(len(things), 1) // ACROSS) for things in (videos, clips)]
     heights = [
         0.62, VIDEO_PITCH * lines[0] + 0.5, CLIP_PITCH * lines[1] + 0.5, 3.5,
@@ -145,7 +147,7 @@ def _short(text: str, most: int = 20) -> str:
 
 def _draw_videos(part: SubFigure, videos: Sequence[Mapping[str, Any]], media: Mapping[Any, Path]) -> None:
     failed = sum(bool(video.get("error")) for video in videos)
-    _heading(part, "Videos", f"{len(videos)} downloaded" + (f", {failed} of them unusable" if failed else ""))
+    _heading(part, "Videos", f"{len(videos) - failed} downloaded" + (f", {failed} unusable" if failed else ""))
     for number, video in enumerate(videos):
         file = media.get(video["id"])
         error = video.get("error")
@@ -175,7 +177,9 @@ def _draw_clips(part: SubFigure, clips: Sequence[Mapping[str, Any]], media: Mapp
             picture = np.asarray(0.25 * picture + 0.75 * (0.7 * grey + 60), np.uint8)
         variance = (clip.get("scores") or {}).get("variance")
         under = f"{variance:.5f}" if variance is not None else "not scored"
-        note = clip.get("reason") or (clip.get("split") or "" if clip["state"] == "accepted" else clip["state"])
+        note = (clip.get("reason") or "").split(" (")[0] or (
+            clip.get("split") or "" if clip["state"] == "accepted" else clip["state"]
+        )
         _tile(part, number, picture, colour, [under, _short(str(note), 24)], CLIP_PITCH)
 
 
