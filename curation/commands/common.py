@@ -133,7 +133,9 @@ def report(dataset: Dataset, outcome: Outcome) -> None:
 
 def _named(name: str, number: int) -> str:
     words = name.replace("_", " ")
-    return words.removesuffix("s") if number == 1 else words
+    if number != 1:
+        return words
+    return words.removesuffix("es" if words.endswith("ches") else "s")
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:
