@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from curation.commands.common import Dataset, Outcome, dataset_options, finish, next_command
-from curation.commands.stage import count, outcome, with_bar, workers_option
+from curation.commands.common import Dataset, Outcome, dataset_options, finish
+from curation.commands.stage import perform_on_clips, workers_option
 from curation.preview import LEFT, make_previews
 from db.engine import Catalogue
 
@@ -21,13 +21,6 @@ def preview(dataset: Dataset, workers: int) -> None:
 
 def perform(catalogue: Catalogue, dataset: Dataset, *, workers: int = 1) -> Outcome:
     """Make the previews that are missing."""
-    total = count(catalogue, LEFT)
-    result = with_bar(
-        "preview",
-        total,
-        "clips",
-        lambda done: make_previews(catalogue, workers=min(workers, max(total, 1)), done=done),
+    return perform_on_clips(
+        catalogue, dataset, "preview", left=LEFT, work=make_previews, workers=workers, done="previews", then="annotate"
     )
-    told = outcome(catalogue, "preview", result, done="previews")
-    told.next = next_command(dataset, "annotate")
-    return told

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from curation.commands.common import Dataset, Outcome, dataset_options, finish, next_command
-from curation.commands.stage import count, outcome, with_bar, workers_option
+from curation.commands.common import Dataset, Outcome, dataset_options, finish
+from curation.commands.stage import perform_on_clips, workers_option
 from curation.score import LEFT, score_clips
 from db.engine import Catalogue
 
@@ -25,13 +25,6 @@ def score(dataset: Dataset, workers: int) -> None:
 
 def perform(catalogue: Catalogue, dataset: Dataset, *, workers: int = 1) -> Outcome:
     """Score what is left to score."""
-    total = count(catalogue, LEFT)
-    result = with_bar(
-        "score",
-        total,
-        "clips",
-        lambda done: score_clips(catalogue, workers=min(workers, max(total, 1)), done=done),
+    return perform_on_clips(
+        catalogue, dataset, "score", left=LEFT, work=score_clips, workers=workers, done="clips", then="filter"
     )
-    told = outcome(catalogue, "score", result, done="clips")
-    told.next = next_command(dataset, "filter")
-    return told

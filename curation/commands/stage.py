@@ -9,7 +9,7 @@ from typing import Any
 import click
 from sqlalchemy import Select, func, select
 
-from curation.commands.common import Failure, Outcome, progress
+from curation.commands.common import Dataset, Failure, Outcome, next_command, progress
 from curation.stages import Result
 from db.engine import Catalogue
 from db.models import Clip, Video
@@ -27,6 +27,26 @@ def count(catalogue: Catalogue, query: Select[Any]) -> int:
     """How many items a stage has to do."""
     with catalogue.reading() as session:
         return session.scalar(select(func.count()).select_from(query.subquery())) or 0
+
+
+def perform_on_clips(
+    catalogue: Catalogue,
+    dataset: Dataset,
+    command: str,
+    *,
+    left: Select[Any],
+    work: Callable[..., Result],
+    workers: int,
+    done: str,
+    then: str,
+) -> Outcome:
+    """Run a stage whose items are clips: `left` finds those it has to do, `done` names them, `then` is what follows."""
+    total = count(catalogue, left)
+    fewer = min(workers, max(total, 1))
+    result = with_bar(command, total, "clips", lambda each: work(catalogue, workers=fewer, done=each))
+    told = outcome(catalogue, command, result, done=done)
+    told.next = next_command(dataset, then)
+    return told
 
 
 def with_bar(title: str, total: int, unit: str, work: Callable[[Callable[[str], None]], Result]) -> Result:
