@@ -28,6 +28,7 @@ from curation.demo.server import FootageServer
 from curation.errors import StageError
 from curation.probe import probe
 from db.engine import CATALOGUE, create, open_catalogue
+from db.shards import read_manifest
 
 STEPS = 200  # of training; three minutes on two cores
 SIZE = 32  # what the `tiny` preset takes
@@ -107,14 +108,23 @@ class Demo:
     def train(self) -> None:
         """A model small enough for a laptop's processor."""
         self.say(f"Training the 'tiny' preset for {self.steps} steps: far too few for beauty, enough to see it learn.")
-        self.call(
-            "modeling", "train", "--data", str(self.dataset / "shards"), "--preset", "tiny", "--run", str(self.run),
-            "--steps", str(self.steps), "--checkpoint-every", "50",
-        )  # fmt: skip
+        if self.steps_done() >= self.steps:
+            print(f"  it has {self.steps_done()} steps already")
+        else:
+            # New data is fine: who looked through the clips in between may have thrown some out.
+            self.call(
+                "modeling", "train", "--data", str(self.dataset / "shards"), "--preset", "tiny", "--run", str(self.run),
+                "--steps", str(self.steps), "--checkpoint-every", "50", "--accept-new-data",
+            )  # fmt: skip
         if not (self.run / "evaluation").exists():
             self.call(
                 "modeling", "evaluate", "--run", str(self.run), "--data", str(self.dataset / "shards"), "--motion"
             )
+
+    def steps_done(self) -> int:
+        """How far the run has come; a user may have trained it longer."""
+        model = self.run / "model.json"
+        return int(json.loads(model.read_text())["step"]) if model.exists() else 0
 
     def animate(self) -> None:
         """Stills from videos that the model never saw, set in motion."""
@@ -168,7 +178,7 @@ class Demo:
         minutes, seconds = divmod(round(time.monotonic() - self.began), 60)
         made = {
             "dataset/catalogue.sqlite": f"{len(states)} clips: {counted}",
-            "dataset/shards/": f"{len(list(self.dataset.glob('shards/*.h5')))} shards and their manifest",
+            "dataset/shards/": f"{len(read_manifest(self.dataset / 'shards').shards)} shards and their manifest",
             "runs/tiny/": "the model (model.safetensors), its samples, metrics and evaluation",
             "animated/": f"{len(list(self.animated.glob('*.mp4')))} still images set in motion",
             "overview.png": "all of it in one picture",
