@@ -13,10 +13,11 @@ from sqlalchemy.orm import Session
 from curation.errors import StageError
 from curation.plan import ClipPlan, CutRecipe, plan
 from curation.probe import probe
+from curation.recipes import keep_recipe
 from curation.sources import locate
 from curation.stages import Result, Stage, run_stage
 from db.engine import Catalogue
-from db.models import BatchClip, Clip, Decision, Preview, Recipe, Score, Video
+from db.models import BatchClip, Clip, Decision, Fingerprint, Preview, Score, Video
 from db.recipes import recipe_hash
 from db.states import VideoState, move_video
 
@@ -92,12 +93,8 @@ def cut_otherwise(session: Session, recipe: CutRecipe) -> list[str]:
 
 def remember(catalogue: Catalogue, recipe: CutRecipe) -> str:
     """Store a recipe once; its hash."""
-    settings = recipe.settings()
-    key = recipe_hash(settings)
     with catalogue.writing() as session:
-        if session.get(Recipe, key) is None:
-            session.add(Recipe(hash=key, kind="cut", settings=settings))
-    return key
+        return keep_recipe(session, "cut", recipe.settings())
 
 
 def fail_video(session: Session, video_id: str, error: StageError) -> None:
@@ -114,7 +111,7 @@ def _source(catalogue: Catalogue, session: Session, video_id: str) -> Path:
 def _store(session: Session, video_id: str, key: str, result: Cut) -> None:
     video = session.get_one(Video, video_id)
     old = select(Clip.id).where(Clip.video_id == video_id)
-    for table in (Score, Preview):
+    for table in (Score, Fingerprint, Preview):
         session.execute(delete(table).where(table.clip_id.in_(old)))
     session.execute(delete(Clip).where(Clip.video_id == video_id))
     numerator, denominator = result.time_base

@@ -19,9 +19,10 @@ from sqlalchemy.orm import Session
 from curation.export_lock import exporting
 from curation.export_plan import SHARDS, ExportRecipe, newest_export, plan_export, wanted_clips
 from curation.export_shards import ClipFailure, adopt, make_shard
+from curation.recipes import keep_recipe
 from db.engine import Catalogue
 from db.leases import Claim, finish
-from db.models import Clip, Decision, Export, ExportShard, Recipe, Shard, ShardClip
+from db.models import Clip, Decision, Export, ExportShard, Shard, ShardClip
 from db.shards import SPLITS, ShardEntry, ShardError, read_manifest, write_manifest
 from db.states import ClipState, move_clips
 
@@ -156,8 +157,7 @@ def _settle(catalogue: Catalogue) -> None:
 
 def _remember(catalogue: Catalogue, recipe: ExportRecipe) -> None:
     with catalogue.writing() as session:
-        if session.get(Recipe, recipe.hash) is None:
-            session.add(Recipe(hash=recipe.hash, kind="export", settings=recipe.settings()))
+        keep_recipe(session, "export", recipe.settings())
 
 
 def _publish(

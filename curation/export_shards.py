@@ -21,7 +21,7 @@ from curation.errors import ErrorClass, StageError
 from curation.export_lock import STAGE
 from curation.export_plan import SHARD_NAME, SHARDS, ExportRecipe, NewShard, WantedClip
 from curation.resample import read_clip
-from curation.sources import locate
+from curation.sources import locate_clip
 from db.engine import Catalogue
 from db.files import sha256_of
 from db.leases import worker_name
@@ -53,13 +53,11 @@ def make_shard(
 ) -> tuple[int | None, list[ClipFailure]]:
     """Write a shard of all clips that decode. Returns its id (None if none did) and what failed, recorded already."""
     started = now()
-    paths: dict[str, Path | StageError] = {}
     with catalogue.reading() as session:
-        for video_id in {clip.row.video_id for clip in new.clips}:
-            paths[video_id] = _source(catalogue, session, video_id)
+        paths = {clip.row.id: _source(catalogue, session, clip.row.id) for clip in new.clips}
 
     def read(clip: WantedClip) -> Frames | StageError:
-        path = paths[clip.row.video_id]
+        path = paths[clip.row.id]
         if isinstance(path, StageError):
             return path
         try:
@@ -195,9 +193,9 @@ def tool_version() -> str:
     return f"stillflow {version('stillflow')}"
 
 
-def _source(catalogue: Catalogue, session: Session, video_id: str) -> Path | StageError:
+def _source(catalogue: Catalogue, session: Session, clip_id: str) -> Path | StageError:
     try:
-        return locate(catalogue, session.get_one(Video, video_id))
+        return locate_clip(catalogue, session, session.get_one(Clip, clip_id))
     except StageError as error:
         return error
 

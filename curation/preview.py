@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from curation.cut import fail_video
 from curation.decode import Resizer, decode, pixel_aspect, plane
 from curation.errors import ErrorClass, StageError
-from curation.sources import locate
+from curation.sources import locate_clip
 from curation.stages import Result, Stage, run_stage
 from db.engine import Catalogue
 from db.files import replacing
@@ -103,7 +103,7 @@ def preview_path(clip_id: str) -> str:
 def _job(catalogue: Catalogue, session: Session, clip_id: str) -> Job:
     clip = session.get_one(Clip, clip_id)
     return Job(
-        source=locate(catalogue, session.get_one(Video, clip.video_id)),
+        source=locate_clip(catalogue, session, clip),
         target=catalogue.path(preview_path(clip_id)),
         start_pts=clip.start_pts,
         end_pts=clip.end_pts,

@@ -12,8 +12,8 @@ import numpy as np
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from db.models import Clip, Recipe, Score
-from db.recipes import recipe_hash
+from curation.recipes import keep_recipe
+from db.models import Clip, Score
 from db.states import ClipState, move_clips_each
 
 UNDECIDED = (ClipState.SCORED, ClipState.FILTERED, ClipState.PENDING)
@@ -71,11 +71,7 @@ def judge(session: Session, rule: Rule) -> Verdicts:
 
 def apply(session: Session, rule: Rule, verdicts: Verdicts) -> None:
     """Make the verdicts true; the rule is stored as a recipe."""
-    settings = rule.settings()
-    key = recipe_hash(settings)
-    if session.get(Recipe, key) is None:
-        session.add(Recipe(hash=key, kind="filter", settings=settings))
-        session.flush()
+    keep_recipe(session, "filter", rule.settings())
     move_clips_each(session, {clip: None for clip, _ in verdicts.newly_kept}, ClipState.PENDING)
     filtered = {clip: f"variance {value:.3g} < {rule.min_variance:g}" for clip, value in verdicts.newly_filtered}
     move_clips_each(session, filtered, ClipState.FILTERED)

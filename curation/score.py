@@ -14,9 +14,10 @@ from sqlalchemy.orm import Session
 from curation.cut import fail_video
 from curation.decode import rgb
 from curation.errors import ErrorClass, StageError
+from curation.recipes import keep_recipe
 from curation.scores import Scorer, measure
 from curation.scores.variance import Variance
-from curation.sources import locate
+from curation.sources import locate_clip
 from curation.stages import Result, Stage, run_stage
 from db.engine import Catalogue
 from db.models import Clip, Score, Video
@@ -54,7 +55,7 @@ def score(job: Job) -> Scores:
     for scorer in scorers:
         for name, value in scorer.values().items():
             values[name] = value
-            settings[name] = {**scorer.settings, "frames": frames}
+            settings[name] = {"kind": "score", "version": 1, "name": name, **scorer.settings}
     return Scores(values=values, settings=settings)
 
 
@@ -90,12 +91,13 @@ def fail_clip(session: Session, clip_id: str, error: StageError) -> None:
 
 def _job(catalogue: Catalogue, session: Session, clip_id: str) -> Job:
     clip = session.get_one(Clip, clip_id)
-    path = locate(catalogue, session.get_one(Video, clip.video_id))
+    path = locate_clip(catalogue, session, clip)
     return Job(path=path, start_pts=clip.start_pts, end_pts=clip.end_pts, frames=clip.frame_count)
 
 
 def _store(session: Session, clip_id: str, result: Scores) -> None:
     clip = session.get_one(Clip, clip_id)
     for name, value in result.values.items():
-        session.merge(Score(clip_id=clip_id, name=name, value=value, settings=result.settings[name]))
+        settings = keep_recipe(session, "score", result.settings[name])
+        session.merge(Score(clip_id=clip_id, name=name, value=value, settings_hash=settings))
     move_clip(clip, ClipState.SCORED)

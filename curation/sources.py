@@ -1,14 +1,16 @@
-"""A downloaded video's file: where it is, whether it is still the one that was checked, and its hash."""
+"""Where the frames of a video or of a clip are, and whether their file is still the one that was checked."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+from sqlalchemy.orm import Session
+
 from curation.errors import ErrorClass, StageError
 from db.engine import Catalogue
 from db.files import sha256_of
-from db.models import Video
+from db.models import Clip, Section, Video
 
 
 def locate(catalogue: Catalogue, video: Video, *, check_hash: bool = False) -> Path:
@@ -21,12 +23,36 @@ def locate(catalogue: Catalogue, video: Video, *, check_hash: bool = False) -> P
     if video.path is None:
         raise StageError(ErrorClass.MISSING, f"video {video.id} is not downloaded; run: curate download")
     path = catalogue.path(video.path)
+    return _checked(path, video.bytes, video.sha256 if check_hash else None)
+
+
+def locate_clip(catalogue: Catalogue, session: Session, clip: Clip, *, check_hash: bool = False) -> Path:
+    """The absolute path of the file that holds a clip's frames: its own, its section's, or its video's.
+
+    All of them keep the source's timestamps, so that `start_pts` and `end_pts` hold in each. Raises `StageError`
+    (missing) as `locate` does.
+    """
+    if clip.path is not None:
+        return _checked(catalogue.path(clip.path), clip.bytes, clip.sha256 if check_hash else None)
+    if clip.section_index is None:
+        return locate(catalogue, session.get_one(Video, clip.video_id), check_hash=check_hash)
+    section = session.get_one(Section, (clip.video_id, clip.section_index))
+    if section.path is None:
+        raise StageError(
+            ErrorClass.MISSING,
+            f"section {section.index} of video {clip.video_id} is not downloaded; run: curate download",
+        )
+    return _checked(catalogue.path(section.path), section.bytes, section.sha256 if check_hash else None)
+
+
+def _checked(path: Path, size: int | None, sha256: str | None) -> Path:
+    """`path`, if the file has this size, and this hash where one is given."""
     try:
-        size = path.stat().st_size
+        found = path.stat().st_size
     except OSError as error:
         raise StageError(ErrorClass.MISSING, f"{path}: {os.strerror(error.errno or 0)}") from None
-    if size != video.bytes:
-        raise StageError(ErrorClass.MISSING, f"{path}: changed since it was checked ({size} bytes, not {video.bytes})")
-    if check_hash and sha256_of(path) != video.sha256:
+    if found != size:
+        raise StageError(ErrorClass.MISSING, f"{path}: changed since it was checked ({found} bytes, not {size})")
+    if sha256 is not None and sha256_of(path) != sha256:
         raise StageError(ErrorClass.MISSING, f"{path}: changed since it was checked (other bytes, same size)")
     return path

@@ -13,18 +13,26 @@ from curation.commands.common import friendly_errors
 
 COMMANDS = {
     "init": "curation.commands.init:init",
+    "search": "curation.commands.search:search",
     "add": "curation.commands.add:add",
     "import": "curation.commands.import_:import_",
     "download": "curation.commands.download:download",
+    "retry": "curation.commands.retry:retry",
     "cut": "curation.commands.cut:cut",
     "score": "curation.commands.score:score",
     "filter": "curation.commands.filter:filter_",
     "preview": "curation.commands.preview:preview",
     "annotate": "curation.commands.annotate:annotate",
+    "masks": "curation.commands.masks:masks",
     "split": "curation.commands.split:split",
     "export": "curation.commands.export:export",
     "verify": "curation.commands.verify:verify",
+    "manifest": "curation.commands.manifest:manifest",
     "status": "curation.commands.status:status",
+    "report": "curation.commands.report:report",
+    "takedown": "curation.commands.takedown:takedown",
+    "prune": "curation.commands.prune:prune",
+    "doctor": "curation.commands.doctor:doctor",
     "run": "curation.commands.run:run",
 }
 

@@ -8,12 +8,16 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import select
 
+import db.engine
 from db.engine import CATALOGUE, FOLDERS, Catalogue, CatalogueError, create, open_catalogue
-from db.models import Base, Clip, Decision, Lease, Recipe, Video
+from db.models import Base, Clip, Decision, Lease, Recipe, Score, Video
+from db.recipes import recipe_hash
 
 
 def add_video(catalogue: Catalogue, name: str, **values: object) -> None:
@@ -141,3 +145,55 @@ def test_another_database_by_url(tmp_path: Path) -> None:
         assert session.scalars(select(Video.id)).all() == ["x"]
     with pytest.raises(CatalogueError, match="nonsense"):
         open_catalogue(tmp_path / "data", "nonsense://x")
+
+
+def test_an_older_catalogue_is_brought_up_to_date_with_all_that_is_in_it(tmp_path: Path) -> None:
+    """Revision 0001 kept a score's settings in each row; they become a recipe, and nothing else changes."""
+    with create(tmp_path) as catalogue:
+        pass
+    (tmp_path / CATALOGUE).unlink()
+    engine = sa.create_engine(f"sqlite:///{tmp_path / CATALOGUE}")
+    config = Config()
+    config.set_main_option("script_location", str(Path(db.engine.__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    moment = "2026-01-02 03:04:05.000000"
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        for statement in (
+            f"INSERT INTO recipes VALUES ('r', 'cut', '{{}}', '{moment}')",
+            f"INSERT INTO videos (id, provider, provider_id, source, state, tries, created_at) "
+            f"VALUES ('v', 'file', 'v', '/v', 'downloaded', 0, '{moment}')",
+            *(
+                'INSERT INTO clips (id, video_id, recipe_hash, "index", start_pts, end_pts, time_base_num, '
+                "time_base_den, start, end, frame_count, short, state, created_at) "
+                f"VALUES ('c{n}', 'v', 'r', {n}, 0, 9, 1, 25, 0, 0.36, {9 + n}, 0, 'scored', '{moment}')"
+                for n in range(2)
+            ),
+            *(
+                f"INSERT INTO scores VALUES ('c{n}', 'variance', 0.00{n}5, "
+                f'\'{{"equation": "3.19", "frames": {9 + n}}}\', \'{moment}\')'
+                for n in range(2)
+            ),
+            f"INSERT INTO decisions (clip_id, annotator, verdict, review, created_at) "
+            f"VALUES ('c1', 'me', 'reject', 'first', '{moment}')",
+        ):
+            connection.exec_driver_sql(statement)
+        connection.commit()
+    engine.dispose()
+    with pytest.raises(CatalogueError, match="older version"):
+        open_catalogue(tmp_path)
+    with create(tmp_path) as catalogue, catalogue.reading() as session:
+        scores = session.scalars(select(Score).order_by(Score.clip_id)).all()
+        assert [(score.clip_id, score.name, score.value) for score in scores] == [
+            ("c0", "variance", 0.0005),
+            ("c1", "variance", 0.0015),
+        ]
+        assert len({score.settings_hash for score in scores}) == 1
+        recipe = session.get_one(Recipe, scores[0].settings_hash)
+        assert recipe.settings == {"kind": "score", "version": 1, "name": "variance", "equation": "3.19"}
+        assert recipe_hash(recipe.settings) == recipe.hash
+        assert session.scalars(select(Decision.verdict)).all() == ["reject"]
+        assert session.get_one(Clip, "c1").frame_count == 10
+    with catalogue.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
