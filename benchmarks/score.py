@@ -20,9 +20,9 @@ import av
 import cv2
 import numpy as np
 
-from curation.decode import rgb
 from curation.probe import VideoInfo, probe
 from curation.scores import measure
+from curation.scores.frame import frames
 from curation.scores.variance import Variance
 
 TARGET, MEMORY_TARGET_MB, ROUNDS = 1.9, 300, 5
@@ -39,7 +39,7 @@ def bare(info: VideoInfo) -> int:
 def score(info: VideoInfo) -> float:
     """Ours."""
     scorer = Variance()
-    measure(rgb(info.path, int(info.pts[0]), info.end_pts), [scorer])
+    measure(frames(info.path, int(info.pts[0]), info.end_pts), [scorer])
     return scorer.values()["variance"]
 
 
@@ -63,12 +63,12 @@ def peak_memory(path: Path, repeat: int) -> float:
     code = """
 import itertools, sys
 from pathlib import Path
-from curation.decode import rgb
 from curation.probe import probe
 from curation.scores import measure
+from curation.scores.frame import frames
 from curation.scores.variance import Variance
 info = probe(Path(sys.argv[1]))
-passes = (rgb(info.path, int(info.pts[0]), info.end_pts) for _ in range(int(sys.argv[2])))
+passes = (frames(info.path, int(info.pts[0]), info.end_pts) for _ in range(int(sys.argv[2])))
 measure(itertools.chain.from_iterable(passes), [Variance()])
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """

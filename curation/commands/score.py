@@ -1,12 +1,12 @@
-"""`curate score`: measure each planned clip."""
+"""`curate score`: measure each clip."""
 
 from __future__ import annotations
 
 import click
 
-from curation.commands.common import Dataset, Outcome, dataset_options, finish
-from curation.commands.stage import perform_on_clips, workers_option
-from curation.score import LEFT, score_clips
+from curation.commands.common import Dataset, Outcome, dataset_options, finish, next_command
+from curation.commands.stage import count, outcome, with_bar, workers_option
+from curation.score import LEFT, incomplete, score_clips
 from db.engine import Catalogue
 
 
@@ -14,10 +14,11 @@ from db.engine import Catalogue
 @workers_option
 @dataset_options
 def score(dataset: Dataset, workers: int) -> None:
-    """Measure how much each planned clip moves.
+    """Measure each planned clip: how much it moves, and the faults it may have.
 
-    The temporal variance of the thesis (Eq. 3.18 and 3.19), exactly, in one decode pass whose memory does not grow with
-    the clip.
+    All scores come from one decode pass whose memory does not grow with the clip. Scores reject nothing: that is for
+    'curate filter', by rules that can change. Clips that an earlier version scored get what they lack and keep their
+    state and their verdict.
     """
     with dataset.open() as catalogue:
         finish(dataset, perform(catalogue, dataset, workers=workers))
@@ -25,6 +26,11 @@ def score(dataset: Dataset, workers: int) -> None:
 
 def perform(catalogue: Catalogue, dataset: Dataset, *, workers: int = 1) -> Outcome:
     """Score what is left to score."""
-    return perform_on_clips(
-        catalogue, dataset, "score", left=LEFT, work=score_clips, workers=workers, done="clips", then="filter"
-    )
+    planned, again = count(catalogue, LEFT), count(catalogue, incomplete())
+    fewer = min(workers, max(planned, again, 1))
+    result = with_bar("score", planned + again, "clips", lambda each: score_clips(catalogue, workers=fewer, done=each))
+    told = outcome(catalogue, "score", result, done="clips")
+    if again:
+        told.remarks.append(f"{again:,} had been scored by other recipes: measured anew, states unchanged")
+    told.next = next_command(dataset, "filter")
+    return told

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.scores import Scorer
+from curation.scores.frame import Frame
+
 # A float32 sum of uint8 values stays exact up to 2**24.
 EXACT_FRAMES = 2**24 // 255
 
 
-class Variance:
+class Variance(Scorer):
     """Mean over pixels and RGB channels of the per-pixel temporal variance, of values in [0, 1].
 
     Eq. 3.19 is sum(x^2)/T - mean^2 a pixel. Averaged over the P pixel values, the sum of squares needs one number for
@@ -24,7 +27,8 @@ class Variance:
     Both sums are of integers and exact, so the result agrees with a two-pass float64 computation to 1e-9.
     """
 
-    settings: Mapping[str, Any] = {"equation": "3.19", "colour": "RGB", "range": [0, 1], "size": "source"}
+    names = ("variance",)
+    settings: ClassVar[Mapping[str, Any]] = {"equation": "3.19", "colour": "RGB", "range": [0, 1], "size": "source"}
 
     def __init__(self) -> None:
         self._sum: NDArray[np.float32] | None = None
@@ -32,14 +36,17 @@ class Variance:
         self._squares = 0.0
         self._frames = 0
 
-    def push(self, frame: NDArray[np.uint8]) -> None:
+    def push(self, frame: Frame) -> None:
         """Add a frame. Raises ValueError if its size differs from the first one's."""
+        picture = frame.rgb
         if self._sum is None:
-            self._sum = np.zeros(frame.shape, np.float32)
-        elif self._sum.shape != frame.shape:
-            raise ValueError(f"the frame size changes from {self._sum.shape[:2]} to {frame.shape[:2]} within the clip")
-        cv2.accumulate(frame, self._sum)
-        self._squares += cv2.norm(frame, cv2.NORM_L2SQR)
+            self._sum = np.zeros(picture.shape, np.float32)
+        elif self._sum.shape != picture.shape:
+            raise ValueError(
+                f"the frame size changes from {self._sum.shape[:2]} to {picture.shape[:2]} within the clip"
+            )
+        cv2.accumulate(picture, self._sum)
+        self._squares += cv2.norm(picture, cv2.NORM_L2SQR)
         self._frames += 1
         if self._frames % EXACT_FRAMES == 0:
             self._done = self._total()

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from curation.decode import rgb
 from curation.probe import probe
-from curation.scores import measure
+from curation.scores import ArrayFrame, measure
 from curation.scores import variance as module
+from curation.scores.frame import frames
 from curation.scores.variance import Variance
 
 
@@ -28,7 +28,7 @@ def two_passes(clip: np.ndarray) -> float:
 
 def streamed(clip: np.ndarray) -> float:
     scorer = Variance()
-    measure(iter(clip), [scorer])
+    measure((ArrayFrame(picture, index / 25) for index, picture in enumerate(clip)), [scorer])
     return scorer.values()["variance"]
 
 
@@ -56,16 +56,16 @@ def test_long_clips_stay_exact(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_change_of_size_is_refused() -> None:
     scorer = Variance()
-    scorer.push(np.zeros((4, 4, 3), np.uint8))
+    scorer.push(ArrayFrame(np.zeros((4, 4, 3), np.uint8), 0.0))
     with pytest.raises(ValueError, match="frame size changes"):
-        scorer.push(np.zeros((4, 6, 3), np.uint8))
+        scorer.push(ArrayFrame(np.zeros((4, 6, 3), np.uint8), 0.04))
 
 
 def test_on_decoded_video(make_video: Callable[..., Path], tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mp4", frames=40, height=50, width=66)
     info = probe(path)
     scorer = Variance()
-    assert measure(rgb(path, int(info.pts[5]), int(info.pts[35])), [scorer]) == 30
+    assert measure(frames(path, int(info.pts[5]), int(info.pts[35])), [scorer]) == 30
     with av.open(str(path)) as container:
         clip = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])[5:35]
     assert scorer.values()["variance"] == pytest.approx(two_passes(clip), abs=1e-9)
@@ -75,5 +75,5 @@ def test_known_footage(footage: Path) -> None:
     """The value measured independently for the first 300 frames of a real video."""
     info = probe(footage / "stream-of-water.mp4")
     scorer = Variance()
-    measure(rgb(info.path, int(info.pts[0]), info.end_pts), [scorer])
+    measure(frames(info.path, int(info.pts[0]), info.end_pts), [scorer])
     assert scorer.values()["variance"] == pytest.approx(0.0086, abs=5e-6)
