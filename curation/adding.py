@@ -63,6 +63,10 @@ def add_found(
                 provider_id=first_named[id_].provider_id,
                 source=first_named[id_].source,
                 label=first_named[id_].label,
+                title=first_named[id_].title,
+                licence=first_named[id_].licence,
+                official_split=first_named[id_].official_split,
+                group_key=first_named[id_].group_key,
                 query_id=query.id,
                 query_rank=rank,
             )

@@ -20,7 +20,7 @@ from curation.errors import Action, ErrorClass, StageError
 from curation.fetching import BusyElsewhere, Checked, Fetcher, Watch
 from curation.orphans import sweep
 from curation.outcomes import record_done, record_failure
-from curation.providers.found import FILE, Cancelled
+from curation.providers.found import Cancelled
 from curation.sources import locate as locate
 from db.engine import Catalogue
 from db.leases import Claim, LeaseLost, claim, free_leases_of_the_dead, held, release, worker_name
@@ -147,7 +147,10 @@ class _Run:
             due = self._candidates().subquery()
             total = session.scalar(select(func.count()).select_from(due)) or 0
             from_web = session.scalar(
-                select(func.count()).select_from(due).join(Video, Video.id == due.c.id).where(Video.provider != FILE)
+                select(func.count())
+                .select_from(due)
+                .join(Video, Video.id == due.c.id)
+                .where(Video.source.contains("://"))
             )
         sweep(self._catalogue, self._fetcher.partial, leased)
         if from_web:

@@ -20,7 +20,8 @@ from curation.errors import Action, ErrorClass, StageError
 from curation.orphans import remove_tree
 from curation.probe import VideoInfo, check_decodes, probe
 from curation.providers.folder import fetch_file
-from curation.providers.found import FILE, Fetched
+from curation.providers.found import Fetched
+from curation.providers.urls import is_url
 from db.engine import Catalogue
 from db.files import sha256_of
 from db.models import Video
@@ -74,7 +75,7 @@ class Fetcher:
     def fetch(self, video: Video, watch: Watch) -> Checked:
         """Bring one video in. Raises `StageError`, `BusyElsewhere`, or the provider's `Cancelled`."""
         try:
-            if video.provider == FILE:
+            if not is_url(video.source):
                 return self._check_local(video)
             self.guard_space()
             with self._own(self.partial / video.id) as folder:
@@ -97,7 +98,7 @@ class Fetcher:
             )
 
     def _check_local(self, video: Video) -> Checked:
-        fetched = fetch_file(video.source)
+        fetched = self._made(video) or fetch_file(video.source)
         before = fetched.path.stat()
         info, sha256 = _check(fetched.path)
         after = fetched.path.stat()
@@ -105,7 +106,17 @@ class Fetcher:
             raise StageError(
                 ErrorClass.MISSING, f"{fetched.path}: was written to while it was read; run download again"
             )
-        return Checked(stored=str(fetched.path), sha256=sha256, bytes=after.st_size, info=info, fetched=fetched)
+        stored = str(fetched.path) if fetched.stays else str(video.path)
+        return Checked(stored=stored, sha256=sha256, bytes=after.st_size, info=info, fetched=fetched)
+
+    def _made(self, video: Video) -> Fetched | None:
+        """The file that an import made of a source that is no video itself; only the import can make it again."""
+        if video.path is None or Path(video.path).is_absolute():
+            return None
+        path = self._folder.parent / video.path
+        if not path.is_file():
+            raise StageError(ErrorClass.MISSING, f"{path}: gone; make it again with: curate import {video.provider}")
+        return Fetched(path=path, stays=False)
 
     def _fetch_web(self, video: Video, folder: Path, watch: Watch) -> Checked:
         try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-FILE = "file"  # provider of local files; its provider id is the absolute path
+FILE = "file"  # provider of local files; its provider id is the absolute path. Data sets have names of their own
 WEB = "web"  # provider of URLs that no extractor of yt-dlp knows by name; its provider id is the URL
 
 
@@ -20,6 +20,10 @@ class Found:
     provider_id: str
     source: str  # the URL, or the absolute path
     label: str | None = None
+    title: str | None = None
+    licence: str | None = None
+    official_split: str | None = None  # of a published data set: train, val or test
+    group_key: str | None = None  # shared by videos that its makers cut from one recording
 
     @property
     def id(self) -> str:

@@ -13,7 +13,7 @@ from curation.providers.found import WEB, Found
 
 
 def is_url(text: str) -> bool:
-    """Whether a person means an address rather than a file."""
+    """Whether a person, or a video's source, means an address rather than a file (no absolute path holds `//`)."""
     return "://" in text
 
 
