@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from curation.recipes import keep_recipe
 from curation.sources import locate
 from curation.stages import Result, Stage, run_stage
 from db.engine import Catalogue
-from db.models import BatchClip, Clip, Decision, Fingerprint, Preview, Score, Video
+from db.models import BatchClip, Clip, Decision, Fingerprint, Preview, Score, Video, now
 from db.recipes import recipe_hash
 from db.states import VideoState, move_video
 
@@ -102,6 +103,8 @@ def fail_video(session: Session, video_id: str, error: StageError) -> None:
     video = session.get_one(Video, video_id)
     move_video(video, VideoState.FAILED)
     video.error_class, video.error = error.error_class, str(error)
+    pause = error.policy.pause(video.tries + 1)
+    video.retry_at = None if pause is None else now() + timedelta(seconds=pause)
 
 
 def _source(catalogue: Catalogue, session: Session, video_id: str) -> Path:
