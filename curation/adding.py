@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from curation.providers.found import Found
@@ -43,37 +43,43 @@ def add_found(
     Known ones stay as they are: a taken-down video stays down, a failed one keeps its error. Without a new video no
     query is recorded, so that the same command again changes nothing.
     """
-    first_named: dict[str, Found] = {}
-    for video in found:
-        first_named.setdefault(video.id, video)
-    added = Added()
     with catalogue.writing() as session:
+        first_named = _each_once(found)
         known = _known(session, list(first_named))
-        added.known = [known[id_] for id_ in first_named if id_ in known]
-        added.new = [id_ for id_ in first_named if id_ not in known]
-        if not added.new:
-            return added
+        if len(known) == len(first_named):
+            return Added(known=[known[id_] for id_ in first_named])
         query = Query(provider=provider, phrase=phrase, settings=settings)
         session.add(query)
         session.flush()
-        session.add_all(
-            Video(
-                id=id_,
-                provider=first_named[id_].provider,
-                provider_id=first_named[id_].provider_id,
-                source=first_named[id_].source,
-                label=first_named[id_].label,
-                title=first_named[id_].title,
-                licence=first_named[id_].licence,
-                official_split=first_named[id_].official_split,
-                group_key=first_named[id_].group_key,
-                query_id=query.id,
-                query_rank=rank,
-            )
-            for rank, id_ in enumerate(first_named)
-            if id_ not in known
-        )
-    return added
+        return queue_new(session, found, query_id=query.id)
+
+
+def queue_new(session: Session, found: Sequence[Found], *, query_id: int, first_rank: int = 0) -> Added:
+    """Queue the videos that the catalogue does not know, as those of a query, ranked as they come from `first_rank` on.
+
+    Known ones keep their place among the ranks, and otherwise stay as they are.
+    """
+    first_named = _each_once(found)
+    known = _known(session, list(first_named))
+    rows = [
+        _row(video) | {"query_id": query_id, "query_rank": rank}
+        for rank, video in enumerate(first_named.values(), first_rank)
+        if video.id not in known
+    ]
+    if rows:
+        session.execute(insert(Video), rows)
+    return Added(new=[row["id"] for row in rows], known=[known[id_] for id_ in first_named if id_ in known])
+
+
+def _each_once(found: Sequence[Found]) -> dict[str, Found]:
+    first_named: dict[str, Found] = {}
+    for video in found:
+        first_named.setdefault(video.id, video)
+    return first_named
+
+
+def _row(found: Found) -> dict[str, Any]:
+    return {"id": found.id, **{part.name: getattr(found, part.name) for part in fields(found)}}
 
 
 def _known(session: Session, ids: list[str]) -> dict[str, Known]:

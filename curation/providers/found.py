@@ -24,6 +24,11 @@ class Found:
     licence: str | None = None
     official_split: str | None = None  # of a published data set: train, val or test
     group_key: str | None = None  # shared by videos that its makers cut from one recording
+    channel: str | None = None
+    channel_id: str | None = None
+    published_at: datetime | None = None
+    licence_checked_at: datetime | None = None
+    duration: float | None = None  # s, as its site states it
 
     @property
     def id(self) -> str:
