@@ -56,6 +56,7 @@ class Clip(Base):
     path: Mapped[str | None]  # of a materialised file, which keeps the source's timestamps
     sha256: Mapped[str | None] = mapped_column(String(64))  # of that file
     bytes: Mapped[int | None]
+    file_recipe: Mapped[str | None] = mapped_column(ForeignKey("recipes.hash"))  # how that file was encoded
     created_at: Mapped[datetime] = mapped_column(default=now)
 
     video: Mapped[Video] = relationship(back_populates="clips")
@@ -113,6 +114,7 @@ class Preview(Base):
     height: Mapped[int]
     fps: Mapped[float]
     frames: Mapped[int]
+    appearance: Mapped[bytes | None]  # little-endian float32 features of its pictures (curation.appearance)
     created_at: Mapped[datetime] = mapped_column(default=now)
 
     clip: Mapped[Clip] = relationship(back_populates="preview")

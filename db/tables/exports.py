@@ -20,6 +20,7 @@ class Split(Base):
     name: Mapped[str]
     component: Mapped[str]  # id of the smallest video of its connected component
     seed: Mapped[int]
+    recipe_hash: Mapped[str | None] = mapped_column(ForeignKey("recipes.hash"))  # what was held together; None: videos
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import ForeignKey, String, UniqueConstraint
+from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from db.tables.base import Base, now, one_of
@@ -40,10 +45,34 @@ class BatchClip(Base):
     position: Mapped[int] = mapped_column(primary_key=True)
     clip_id: Mapped[str] = mapped_column(ForeignKey("clips.id"), index=True)
     marked: Mapped[bool] = mapped_column(default=False)
+    reason: Mapped[str | None]  # of the mark, if the annotator gave one
+    suggestion: Mapped[float | None]  # probability of a reject, 0 to 1, as it was when the batch was made
+    hint: Mapped[str | None]  # why it was suggested
     skipped: Mapped[bool] = mapped_column(default=False)  # its preview cannot play: left undecided
 
     batch: Mapped[Batch] = relationship(back_populates="clips")
     clip: Mapped[Clip] = relationship()
+
+
+DIGESTED = ("clip_id", "batch_id", "annotator", "verdict", "reason", "review", "seconds", "share_seen", "created_at")
+
+
+def digest(decision: Mapping[str, Any]) -> str:
+    """SHA-256 of what a decision says, by which `curate verify` finds one that was changed behind everybody's back."""
+    content: list[Any] = [decision.get(name) for name in DIGESTED[:-1]]
+    for number in (DIGESTED.index("seconds"), DIGESTED.index("share_seen")):
+        if isinstance(content[number], int):  # stored, and read again, as a float
+            content[number] = float(content[number])
+    moment = decision["created_at"]
+    if isinstance(moment, datetime):
+        plain = moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+        moment = plain.isoformat(sep=" ", timespec="microseconds")
+    text = json.dumps([*content, moment], separators=(",", ":"), ensure_ascii=False, default=repr)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _own_digest(context: DefaultExecutionContext) -> str:
+    return digest(context.get_current_parameters())  # type: ignore[no-untyped-call]
 
 
 class Decision(Base):
@@ -62,3 +91,5 @@ class Decision(Base):
     seconds: Mapped[float | None]  # the batch was on screen, s
     share_seen: Mapped[float | None]  # of the clip's loop that was on screen, 0 to 1
     created_at: Mapped[datetime] = mapped_column(default=now)
+    # Last: its default reads what the other columns were given.
+    digest: Mapped[str | None] = mapped_column(String(64), default=_own_digest)

@@ -124,11 +124,47 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", "version", name=op.f("pk_rules")),
     )
     _checked("exports", "format", "VARCHAR NOT NULL DEFAULT 'hdf5'", "format IN ('hdf5', 'webdataset')")
+    _naming("clips", "file_recipe", "recipes")
+    _naming("splits", "recipe_hash", "recipes")
     _scores_name_a_recipe()
+    _decisions_have_a_digest()
 
 
 def _checked(table: str, column: str, kind: str, check: str) -> None:
     op.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind} CONSTRAINT ck_{table}_{column} CHECK ({check})")
+
+
+def _naming(table: str, column: str, other: str) -> None:
+    constraint = f"CONSTRAINT fk_{table}_{column}_{other} REFERENCES {other} (hash)"
+    op.execute(f"ALTER TABLE {table} ADD COLUMN {column} VARCHAR(64) {constraint}")
+
+
+def _decisions_have_a_digest() -> None:
+    """What `db.tables.review.digest` gives new rows; the old ones are taken as they stand now."""
+    op.add_column("decisions", sa.Column("digest", sa.String(length=64), nullable=True))
+    bind = op.get_bind()
+    names = ("clip_id", "batch_id", "annotator", "verdict", "reason", "review", "seconds", "share_seen")
+    decisions = sa.table(
+        "decisions", *(sa.column(name) for name in ("id", "digest", *names)), sa.column("created_at", sa.DateTime())
+    )
+    digests = []
+    for number, created_at, *values in bind.execute(
+        sa.select(decisions.c.id, decisions.c.created_at, *(decisions.c[name] for name in names))
+    ):
+        content = [*values, created_at.isoformat(sep=" ", timespec="microseconds")]
+        text = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
+        digests.append({"number": number, "value": hashlib.sha256(text.encode()).hexdigest()})
+    if not digests:
+        return
+    if bind.dialect.name == "sqlite":
+        op.execute("DROP TRIGGER decisions_no_update")
+    change = sa.update(decisions).where(decisions.c.id == sa.bindparam("number")).values(digest=sa.bindparam("value"))
+    bind.execute(change, digests)
+    if bind.dialect.name == "sqlite":
+        op.execute(
+            "CREATE TRIGGER decisions_no_update BEFORE UPDATE ON decisions "
+            "BEGIN SELECT RAISE(ABORT, 'decisions are append-only'); END"
+        )
 
 
 def _scores_name_a_recipe() -> None:
