@@ -1,4 +1,4 @@
-"""`curate import`: bring whole collections in, as they lie on disk."""
+"""`curate import folder`: a folder of video files, as they are."""
 
 from __future__ import annotations
 
@@ -14,12 +14,7 @@ from curation.providers.folder import identify_file, list_folder
 from curation.providers.found import Found
 
 
-@click.group(name="import")
-def import_() -> None:
-    """Bring whole collections of videos in, as they lie on disk."""
-
-
-@import_.command()
+@click.command()
 @click.argument("path", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--recursive", is_flag=True, help="Folders within the folder too.")
 @click.option("--label-from-folder", is_flag=True, help="Keep the name of a video's folder as its class label.")
