@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from curation.export import newest_shards
 from db.models import Clip, Score, Split, Video
 from db.states import ClipState, VideoState
 
@@ -34,6 +33,8 @@ def failures(session: Session) -> list[tuple[str, str, str]]:
 
 def listing(session: Session) -> dict[str, list[dict[str, Any]]]:
     """All videos and clips, as `formats.md` lists their fields."""
+    from curation.export import newest_shards  # late: decoders and HDF5 come with it
+
     videos = [
         {
             "id": video.id,

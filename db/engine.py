@@ -15,15 +15,14 @@ from pathlib import Path
 from typing import IO, Any
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy.orm import Session
 
 FOLDERS = ("videos", "clips", "previews", "shards")
 CATALOGUE = "catalogue.sqlite"
 BUSY_SECONDS = 60
+MIGRATIONS = Path(__file__).parent / "migrations"
+# Each migration's file name begins with its revision, and they follow each other by name.
+REVISIONS = tuple(sorted(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*_*.py")))
 
 
 class CatalogueError(Exception):
@@ -87,14 +86,9 @@ def create(folder: Path, url: str | None = None) -> Catalogue:
         engine = _engine(folder, url)
         try:
             current = _revision(engine, folder)
-            scripts = _scripts()
             if current is not None:
-                _refuse_newer(current, scripts, folder)
-            with engine.connect() as connection:
-                config = _alembic_config()
-                config.attributes["connection"] = connection
-                command.upgrade(config, "head")
-                connection.commit()
+                _refuse_newer(current, folder)
+            _migrate(engine)
         except (sa.exc.DatabaseError, sqlite3.DatabaseError) as error:
             raise CatalogueError(f"{_name(folder, url)}: {_first_line(error)}") from None
         finally:
@@ -114,11 +108,10 @@ def open_catalogue(folder: Path, url: str | None = None) -> Catalogue:
     engine = _engine(folder, url)
     try:
         current = _revision(engine, folder)
-        scripts = _scripts()
         if current is None:
             raise CatalogueError(f"{_name(folder, url)} holds no catalogue; make one with: curate init {folder}")
-        _refuse_newer(current, scripts, folder)
-        if current != scripts.get_current_head():
+        _refuse_newer(current, folder)
+        if current != REVISIONS[-1]:
             raise CatalogueError(
                 f"{_name(folder, url)} is of an older version; bring it up to date with: curate init {folder}"
             )
@@ -168,27 +161,33 @@ def _begin_sqlite(connection: sa.Connection) -> None:
     connection.exec_driver_sql(connection.get_execution_options().get("stillflow_begin", "BEGIN"))
 
 
-def _alembic_config() -> Config:
+def _migrate(engine: sa.Engine) -> None:
+    # Late: it takes as long to load as the rest of a short command takes in all.
+    from alembic import command
+    from alembic.config import Config
+
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(MIGRATIONS))
     config.set_main_option("path_separator", "os")
-    return config
-
-
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(_alembic_config())
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        connection.commit()
 
 
 def _revision(engine: sa.Engine, folder: Path) -> str | None:
     try:
         with engine.connect() as connection:
-            return MigrationContext.configure(connection).get_current_revision()
+            if not sa.inspect(connection).has_table("alembic_version"):
+                return None
+            revision: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+            return revision
     except sa.exc.OperationalError as error:
         raise CatalogueError(f"{folder}: {_first_line(error)}") from None
 
 
-def _refuse_newer(current: str, scripts: ScriptDirectory, folder: Path) -> None:
-    if current not in {script.revision for script in scripts.walk_revisions()}:
+def _refuse_newer(current: str, folder: Path) -> None:
+    if current not in REVISIONS:
         raise CatalogueError(
             f"{folder / CATALOGUE} was made by a newer version (schema {current}); update stillflow to use it"
         )

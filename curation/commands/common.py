@@ -11,16 +11,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 import sqlalchemy as sa
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from curation.errors import StageError
 from db.engine import Catalogue, CatalogueError, open_catalogue
-from db.shards import ShardError
+from db.manifest import ShardError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -176,36 +177,15 @@ class Bar:
             click.echo(text, err=True)
 
 
-class _Rate(TextColumn):
-    """Units a second, as a number that people can read."""
-
-    def __init__(self, unit: str) -> None:
-        super().__init__("")
-        self._unit = unit
-
-    def render(self, task: Any) -> Any:
-        from rich.text import Text
-
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:,.1f} {self._unit}/s" if speed else "", style="cyan")
-
-
 @contextlib.contextmanager
 def progress(title: str, total: float | None, unit: str) -> Iterator[Bar]:
     """A bar with rate and time left, on stderr, where that is a terminal."""
-    console = Console(file=sys.stderr)
-    if not console.is_terminal:
+    if not sys.stderr.isatty():
         yield Bar(None, total, title)
         return
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(unit),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as shown:
+    from curation.commands.bar import shown_progress  # late: it is not wanted where nobody looks
+
+    with shown_progress(unit) as shown:
         yield Bar(shown, total, title)
 
 

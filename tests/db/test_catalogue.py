@@ -12,6 +12,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import select
 
 import db.engine
@@ -197,3 +198,11 @@ def test_an_older_catalogue_is_brought_up_to_date_with_all_that_is_in_it(tmp_pat
         assert session.get_one(Clip, "c1").frame_count == 10
     with catalogue.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+
+
+def test_revisions_are_read_off_the_files_as_alembic_reads_them_in_the_files() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(db.engine.MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    scripts = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
+    assert list(reversed(scripts)) == list(db.engine.REVISIONS)
