@@ -47,12 +47,13 @@ class Pause(Base):
 
     __tablename__ = "pauses"
 
-    provider: Mapped[str] = mapped_column(primary_key=True)
+    provider: Mapped[str] = mapped_column(primary_key=True)  # or "web:<host>", where many sites share a provider
     error_class: Mapped[str]
     message: Mapped[str]
     tries: Mapped[int] = mapped_column(default=1)  # pauses in a row, each longer than the one before
     until: Mapped[datetime]
-    created_at: Mapped[datetime] = mapped_column(default=now)
+    cookies: Mapped[bool] = mapped_column(default=False)  # the call that met it passed cookies: they did not help
+    created_at: Mapped[datetime] = mapped_column(default=now)  # of the newest pause in the row
 
 
 class Video(Base):
@@ -115,6 +116,7 @@ class Section(Base):
     index: Mapped[int] = mapped_column(primary_key=True)
     start: Mapped[float]  # s from the video's first frame
     end: Mapped[float]  # s, exclusive
+    first_pts: Mapped[int | None]  # of the video's first frame, in the file's time base; None: not fetched yet
     path: Mapped[str | None]  # relative to the dataset folder; None: not fetched yet
     sha256: Mapped[str | None] = mapped_column(String(64))
     bytes: Mapped[int | None]

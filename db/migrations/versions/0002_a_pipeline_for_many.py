@@ -37,6 +37,7 @@ def upgrade() -> None:
         sa.Column("message", sa.String(), nullable=False),
         sa.Column("tries", sa.Integer(), nullable=False),
         sa.Column("until", sa.DateTime(), nullable=False),
+        sa.Column("cookies", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.DateTime(), nullable=False),
         sa.PrimaryKeyConstraint("provider", name=op.f("pk_pauses")),
     )
@@ -53,6 +54,7 @@ def upgrade() -> None:
         sa.Column("index", sa.Integer(), nullable=False),
         sa.Column("start", sa.Double(), nullable=False),
         sa.Column("end", sa.Double(), nullable=False),
+        sa.Column("first_pts", sa.Integer(), nullable=True),
         sa.Column("path", sa.String(), nullable=True),
         sa.Column("sha256", sa.String(length=64), nullable=True),
         sa.Column("bytes", sa.Integer(), nullable=True),
