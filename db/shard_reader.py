@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import mmap
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +11,12 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from db.manifest import SCHEMA_VERSION, ShardError
+from db.manifest import ShardError
+from db.shard_codec import Frames, decode_jpeg
+from db.shard_rows import ClipRow, Side
+from db.shard_tables import Tables, read_tables
 
-Frames = NDArray[np.uint8]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClipRow:
-    """One clip's provenance in a shard. `start` and `end` are seconds in the source, `end` exclusive."""
-
-    id: str
-    video_id: str
-    source_url: str
-    licence: str = ""
-    label: str = ""
-    start: float
-    end: float
-    fps: float
-    length: int
-
-    def __post_init__(self) -> None:
-        if self.length < 1:
-            raise ValueError(f"clip {self.id}: a clip has at least one frame, not {self.length}")
+__all__ = ["ClipRow", "Frames", "ShardReader", "bytes_sha256"]
 
 
 class ShardReader:
@@ -46,9 +28,10 @@ class ShardReader:
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         self._pid = 0
+        self._tables: Tables | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "_pid": 0}
+        return {"path": self.path, "_pid": 0, "_tables": None}
 
     def __enter__(self) -> ShardReader:
         return self
@@ -58,15 +41,18 @@ class ShardReader:
 
     def close(self) -> None:
         """Forget the open file; the next use opens it again."""
-        for name in ("_frames", "_map"):
-            self.__dict__.pop(name, None)
+        self._tables = None
         self._pid = 0
 
     @property
     def rows(self) -> tuple[ClipRow, ...]:
         """Every clip's provenance, in the order of the file."""
-        self._open()
-        return self._rows
+        return self._open().rows
+
+    @property
+    def codec(self) -> str:
+        """How the frames stand in the file: `raw` or `jpeg`. Windows are the same kind of array in both."""
+        return str(self.attributes["codec"])
 
     @property
     def split(self) -> str:
@@ -91,108 +77,130 @@ class ShardReader:
 
     @property
     def frame_count(self) -> int:
-        self._open()
-        return int(self._frames.shape[0])
+        return self._open().frame_count
 
     @property
     def frame_shape(self) -> tuple[int, ...]:
-        """(H, W, 3) of the frames themselves."""
-        self._open()
-        return tuple(self._frames.shape[1:])
+        """(H, W, 3) of the frames themselves; of the first one where they are encoded."""
+        tables = self._open()
+        return tuple(tables.frames.shape[1:]) if tables.encoded is None else self._decoded(tables, 0).shape
 
     @property
     def attributes(self) -> dict[str, Any]:
         """The file's attributes, as `formats.md` lists them."""
-        self._open()
-        return self._attributes
+        return self._open().attributes
+
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """Names of the side data that all clips of this shard have, one row a frame."""
+        return tuple(self._open().extras)
 
     def window(self, clip: int, start: int, length: int) -> Frames:
         """Frames `start` to `start + length` of a clip, by its position: a (length, H, W, 3) uint8 array of its own."""
-        if self._pid != os.getpid():
-            self._open()
-        first, end = self._first[clip] + start, self._first[clip] + start + length
-        if start < 0 or length < 1 or end > self._end[clip]:
-            raise IndexError(f"{self.path.name}: frames {start} to {start + length} are not all in clip {clip}")
-        return self._frames[first:end].copy()
+        tables = self._open()
+        first, end = self._range(tables, clip, start, length)
+        if tables.encoded is None:
+            return tables.frames[first:end].copy()
+        out = np.empty((length, tables.height, tables.width, 3), np.uint8)
+        for row in range(first, end):
+            frame = self._decoded(tables, row)
+            if frame.shape != out.shape[1:]:
+                raise ShardError(f"{self.path}: frame {row} is {frame.shape}, not {out.shape[1:]}; run: curate verify")
+            out[row - first] = frame
+        return out
 
     def clip(self, clip: int) -> Frames:
         """All frames of a clip: (L, H, W, 3) uint8."""
         return self.window(clip, 0, self.rows[clip].length)
 
+    def extra(self, name: str, clip: int, start: int, length: int) -> NDArray[Any]:
+        """A window's rows of an extra: a (length, ...) array of its own. Raises `KeyError` if the shard has none."""
+        tables = self._open()
+        first, end = self._range(tables, clip, start, length)
+        return tables.extras[name][first:end].copy()
+
+    def masked_frames(self, clip: int) -> tuple[int, ...]:
+        """The frames of a clip, from 0, that have a label map. A window that uses masks starts at one of them."""
+        tables = self._open()
+        first, end = tables.first[clip], tables.end[clip]
+        begin, stop = np.searchsorted(tables.mask_frame, (first, end))
+        return tuple((tables.mask_frame[begin:stop] - first).tolist())
+
+    def labels(self, clip: int, frame: int) -> Frames:
+        """The label map of a masked frame of a clip: (H, W) uint8. Raises `KeyError` if it has none."""
+        tables = self._open()
+        row = tables.first[clip] + frame
+        place = int(np.searchsorted(tables.mask_frame, row))
+        if not 0 <= frame < tables.rows[clip].length or row not in tables.mask_frame[place : place + 1]:
+            raise KeyError(f"{self.path.name}: frame {frame} of clip {clip} has no label map")
+        found: Frames = tables.labels[place].copy()
+        return found
+
+    def side(self, clip: int) -> Side:
+        """All that stands beside a clip's frames."""
+        tables = self._open()
+        first, end = tables.first[clip], tables.end[clip]
+        begin, stop = np.searchsorted(tables.mask_frame, (first, end))
+        return Side(
+            extras={name: values[first:end] for name, values in tables.extras.items()},
+            mask_frames=self.masked_frames(clip),
+            labels=tables.labels[begin:stop],
+        )
+
     def damaged_clips(self) -> list[str]:
-        """Ids of the clips whose bytes do not have the hash that the file records."""
-        self._open()
-        return [
-            row.id
-            for row, first, end, expected in zip(self._rows, self._first, self._end, self.clip_sha256, strict=True)
-            if frames_sha256(self._frames[first:end]) != expected
-        ]
+        """Ids of the clips whose frames, extras or masks do not have the hashes that the file records."""
+        tables = self._open()
+        damaged = []
+        for clip, row in enumerate(tables.rows):
+            first, end = tables.first[clip], tables.end[clip]
+            if tables.encoded is None:
+                content = tables.frames[first:end]
+            else:
+                content = tables.encoded[tables.frame_offset[first] : tables.frame_offset[end]]
+            if bytes_sha256(content.data.cast("B")) != tables.sha256[clip] or (
+                tables.side_sha256 and self.side(clip).sha256() != tables.side_sha256[clip]
+            ):
+                damaged.append(row.id)
+        return damaged
 
     @property
     def offsets(self) -> tuple[int, ...]:
         """Each clip's first row in the file's frames."""
-        self._open()
-        return tuple(self._first)
+        return tuple(self._open().first)
 
     @property
     def clip_sha256(self) -> tuple[str, ...]:
-        """Each clip's recorded hash."""
-        self._open()
-        return self._sha256
+        """Each clip's recorded hash, of its frame bytes as they stand in the file: where encoded, of the encoded."""
+        return self._open().sha256
 
-    def _open(self) -> None:
-        if self._pid == os.getpid():
-            return
+    def _range(self, tables: Tables, clip: int, start: int, length: int) -> tuple[int, int]:
+        first, end = tables.first[clip] + start, tables.first[clip] + start + length
+        if start < 0 or length < 1 or end > tables.end[clip]:
+            raise IndexError(f"{self.path.name}: frames {start} to {start + length} are not all in clip {clip}")
+        return first, end
+
+    def _decoded(self, tables: Tables, row: int) -> Frames:
+        assert tables.encoded is not None
+        try:
+            return decode_jpeg(tables.encoded[tables.frame_offset[row] : tables.frame_offset[row + 1]])
+        except ValueError as error:
+            raise ShardError(f"{self.path}: frame {row} is {error}; run: curate verify") from None
+
+    def _open(self) -> Tables:
+        if self._tables is not None and self._pid == os.getpid():
+            return self._tables
         if not self.path.is_file():
             raise ShardError(f"{self.path}: no such shard; export again, or check --data")
         try:
             with h5py.File(self.path, "r") as file:
-                self._read_tables(file)
+                tables = read_tables(self.path, file)
         except (OSError, KeyError, RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise ShardError(f"{self.path}: not a readable shard ({reason}); run: curate verify") from None
-        self._pid = os.getpid()
-
-    def _read_tables(self, file: h5py.File) -> None:
-        attributes = {name: value.decode() if isinstance(value, bytes) else value for name, value in file.attrs.items()}
-        version = attributes.get("schema_version")
-        if version != SCHEMA_VERSION:
-            raise ShardError(
-                f"{self.path}: shard schema version {version}, this version of stillflow reads {SCHEMA_VERSION}; "
-                "export again, or update stillflow"
-            )
-        if attributes["codec"] != "raw":
-            raise ShardError(f"{self.path}: codec {attributes['codec']!r} is not known; this version reads 'raw'")
-        frames, clips = file["frames"], file["clips"]
-        offset = frames.id.get_offset()
-        if frames.chunks is not None or offset is None or frames.dtype != np.uint8 or frames.ndim != 4:
-            raise ShardError(f"{self.path}: its frames are not one contiguous (F, H, W, 3) uint8 dataset; export again")
-        if offset + frames.size > self.path.stat().st_size:
-            raise ShardError(f"{self.path}: truncated; run: curate verify")
-        columns = {name: clips[name][:] for name in ("offset", "length", "start", "end", "fps", "sha256")}
-        texts = {name: clips[name].asstr()[:] for name in ("id", "video_id", "source_url", "licence", "label")}
-        self._attributes = attributes
-        self._first = columns["offset"].tolist()
-        self._end = (columns["offset"] + columns["length"]).tolist()
-        if self._first and (min(self._first) < 0 or max(self._end) > frames.shape[0]):
-            raise ShardError(f"{self.path}: its clips reach beyond its frames; export again")
-        self._sha256 = tuple(value.decode() for value in columns["sha256"].tolist())
-        self._rows = tuple(
-            ClipRow(
-                **{name: str(values[i]) for name, values in texts.items()},
-                start=float(columns["start"][i]),
-                end=float(columns["end"][i]),
-                fps=float(columns["fps"][i]),
-                length=int(columns["length"][i]),
-            )
-            for i in range(len(columns["length"]))
-        )
-        with self.path.open("rb") as stream:
-            self._map = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-        # Rows of the map are read-only; window() hands out copies.
-        self._frames = np.frombuffer(self._map, np.uint8, frames.size, offset).reshape(frames.shape)
+        self._tables, self._pid = tables, os.getpid()
+        return tables
 
 
-def frames_sha256(array: Frames) -> str:
-    """SHA-256 of a clip's frame bytes, (L, H, W, 3) uint8 and contiguous, in hexadecimal."""
-    return hashlib.sha256(array.data.cast("B")).hexdigest()
+def bytes_sha256(content: memoryview) -> str:
+    """SHA-256 of a clip's frame bytes, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()

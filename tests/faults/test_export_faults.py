@@ -46,8 +46,8 @@ main({arguments!r})
 POINTS = {
     "the first decode": ("curation.export_shards", "read_clip", "before", 1),
     "a decode in a later shard": ("curation.export_shards", "read_clip", "after", 5),
-    "a clip half in": ("db.shard_writer:_Part", "write", "after", 2),
-    "all written, no name": ("db.shard_writer:_Part", "finish", "after", 2),
+    "a clip half in": ("db.shard_part:Part", "write", "after", 2),
+    "all written, no name": ("db.shard_part:Part", "finish", "after", 2),
     "named, not recorded": ("curation.export_shards", "record", "before", 2),
     "in the recording": ("curation.export_shards", "record", "after", 2),
     "recorded, next begins": ("curation.export", "make_shard", "after", 1),
