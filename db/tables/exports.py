@@ -41,7 +41,7 @@ class Export(Base):
 
 
 class Shard(Base):
-    """One closed, immutable HDF5 file."""
+    """One closed, immutable file: HDF5, or tar for WebDataset."""
 
     __tablename__ = "shards"
 
@@ -75,6 +75,7 @@ class ShardClip(Base):
     position: Mapped[int] = mapped_column(primary_key=True)
     clip_id: Mapped[str] = mapped_column(ForeignKey("clips.id"), index=True)
     length: Mapped[int]
-    sha256: Mapped[str] = mapped_column(String(64))
+    sha256: Mapped[str] = mapped_column(String(64))  # of its frame bytes; where they are encoded, of the encoded ones
+    side: Mapped[str | None] = mapped_column(String(64))  # which extras and masks it was made from; None: none
 
     shard: Mapped[Shard] = relationship(back_populates="clips")

@@ -126,6 +126,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", "version", name=op.f("pk_rules")),
     )
     _checked("exports", "format", "VARCHAR NOT NULL DEFAULT 'hdf5'", "format IN ('hdf5', 'webdataset')")
+    op.add_column("shard_clips", sa.Column("side", sa.String(length=64), nullable=True))
     _naming("clips", "file_recipe", "recipes")
     _naming("splits", "recipe_hash", "recipes")
     _scores_name_a_recipe()
