@@ -248,9 +248,10 @@ class _Run:
             review=self._settings.review,
             token=self._last_token,
             clips=0 if shown is None else len(shown.batch.cells),
-            rejected=self._review.rejected if judging else frozenset(),
+            marks=self._review.marks if judging else {},
             skipped=self._review.skipped if judging else frozenset(),
             totals=self._totals,
+            pace=self._review.pace,
             message=self._review.message if message is None else message,
         )
         self._display.show(STATUS, page.status(state))

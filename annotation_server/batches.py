@@ -15,10 +15,10 @@ from pathlib import Path
 from sqlalchemy import ColumnElement, Select, and_, exists, func, select, update
 from sqlalchemy.orm import Session, aliased, joinedload
 
-from annotation_server.records import Cell, Confirmed, OpenBatch, Order, Pass, Totals, Verdict
+from annotation_server.records import Cell, Confirmed, Mark, OpenBatch, Order, Pass, Reason, Totals, Verdict
 from db.engine import Catalogue
 from db.models import Batch, BatchClip, Clip, Decision, Preview, Video, now
-from db.states import ClipState, move_clips
+from db.states import ClipState, move_clips, move_clips_each
 
 NO_PREVIEW = "no preview yet; make it with: curate preview"
 
@@ -97,17 +97,15 @@ class BatchStore:
             batch.state = "released"
         return batch is not None
 
-    def save_marks(self, batch_id: int, marks: Mapping[int, bool]) -> None:
-        """Store the marks of some positions of an open batch."""
+    def save_marks(self, batch_id: int, marks: Mapping[int, Mark | None]) -> None:
+        """Store the marks of some positions of an open batch; None takes one back."""
         with self._catalogue.writing() as session:
-            for marked in (False, True):
-                positions = [position for position, value in marks.items() if value is marked]
-                if positions:
-                    session.execute(
-                        update(BatchClip)
-                        .where(BatchClip.batch_id == batch_id, BatchClip.position.in_(positions))
-                        .values(marked=marked)
-                    )
+            for position, mark in marks.items():
+                session.execute(
+                    update(BatchClip)
+                    .where(BatchClip.batch_id == batch_id, BatchClip.position == position)
+                    .values(marked=mark is not None, reason=mark and mark.reason)
+                )
 
     def confirm(self, batch_id: int, verdicts: Mapping[int, Verdict], seconds: float) -> Confirmed:
         """Record the verdicts by position, move the clips and close the batch: one transaction, once only.
@@ -115,7 +113,7 @@ class BatchStore:
         `seconds` is how long the batch was on screen. Raises `LookupError` if the batch is not open.
         """
         accepted: list[str] = []
-        rejected: list[str] = []
+        rejected: dict[str, str | None] = {}
         skipped = withdrawn = 0
         with self._catalogue.writing() as session:
             batch = session.get_one(Batch, batch_id)
@@ -130,20 +128,25 @@ class BatchStore:
                     row.skipped = True
                     skipped += 1
                     continue
-                (accepted if verdict.accepted else rejected).append(row.clip_id)
+                if verdict.accepted:
+                    accepted.append(row.clip_id)
+                else:
+                    why = f": {verdict.reason}" if verdict.reason else ""
+                    rejected[row.clip_id] = f"rejected by {self._annotator}{why}"
                 session.add(
                     Decision(
                         clip_id=row.clip_id,
                         batch_id=batch_id,
                         annotator=self._annotator,
                         verdict="accept" if verdict.accepted else "reject",
+                        reason=verdict.reason,
                         review=self._review,
                         seconds=seconds,
                         share_seen=verdict.share_seen,
                     )
                 )
             move_clips(session, accepted, ClipState.ACCEPTED)
-            move_clips(session, rejected, ClipState.REJECTED, f"rejected by {self._annotator}")
+            move_clips_each(session, rejected, ClipState.REJECTED)
             batch.state = "confirmed"
             batch.confirmed_at = now()
             batch.seconds = seconds
@@ -337,7 +340,17 @@ class BatchStore:
         else:
             path = self._catalogue.path(clip.preview.path)
         name = f"{clip.video.title or Path(clip.video.source).name} {clip.start:.1f}-{clip.end:.1f} s"
-        return Cell(position=row.position, clip_id=clip.id, name=name, preview=path, error=error, marked=row.marked)
+        mark = Mark(reason=None if row.reason is None else Reason(row.reason)) if row.marked else None
+        return Cell(
+            position=row.position,
+            clip_id=clip.id,
+            name=name,
+            preview=path,
+            error=error,
+            mark=mark,
+            suggestion=row.suggestion,
+            hint=row.hint,
+        )
 
 
 def _shuffled(salt: str, clip_id: str) -> bytes:

@@ -1,14 +1,17 @@
 """What a page may send, and the check of it: anything else is no event.
 
-The page speaks through the keys of Visdom's KeyPress events: `cell:<token>:<position>:<0|1>`,
-`enter:<token>:<ms seen>`, and `clear`, `back`, `stop`, `playing`, `failed` and `bye` with `:<token>`. The token names
-the batch that the curator was looking at, so that a late click never reaches the next batch.
+The page speaks through the keys of Visdom's KeyPress events: `cell:<token>:<position>:0`, `cell:<token>:<position>:1`
+with `:<reason 1-6>` where one is given, `enter:<token>:<ms seen>`, and `clear`, `back`, `stop`, `playing`, `failed` and
+`bye` with `:<token>`. The token names the batch that the curator was looking at, so that a late click never reaches the
+next batch.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+
+from annotation_server.records import REASONS, Mark
 
 MAX_KEY = 96  # characters; the longest legal key is shorter
 MAX_SEEN_MS = 24 * 3600 * 1000
@@ -22,11 +25,11 @@ class Event:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mark(Event):
-    """The cell at `position` (0 is the top left one) shall be marked, or not."""
+class SetMark(Event):
+    """The cell at `position` (0 is the top left one) shall be marked, perhaps with a reason, or not."""
 
     position: int
-    marked: bool
+    mark: Mark | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +78,7 @@ _PLAIN: dict[str, type[Event]] = {
     "bye": Bye,
 }
 _KEY = re.compile(r"(?P<kind>[a-z]{3,8}):(?P<token>[0-9a-f]{32})(?::(?P<rest>[0-9:]{1,16}))?", re.ASCII)
-_CELL = re.compile(r"(?P<position>\d{1,4}):(?P<marked>[01])", re.ASCII)
+_CELL = re.compile(rf"(?P<position>\d{{1,4}}):(?:(?P<off>0)|1(?::(?P<reason>[1-{len(REASONS)}]))?)", re.ASCII)
 
 
 def parse(key: object) -> Event | None:
@@ -89,7 +92,9 @@ def parse(key: object) -> Event | None:
     if kind in _PLAIN:
         return _PLAIN[kind](token=token) if rest is None else None
     if kind == "cell" and rest is not None and (cell := _CELL.fullmatch(rest)) is not None:
-        return Mark(token=token, position=int(cell["position"]), marked=cell["marked"] == "1")
+        reason = None if cell["reason"] is None else REASONS[int(cell["reason"]) - 1]
+        mark = None if cell["off"] else Mark(reason=reason)
+        return SetMark(token=token, position=int(cell["position"]), mark=mark)
     if kind == "enter" and rest is not None and rest.isdigit() and int(rest) <= MAX_SEEN_MS:
         return Confirm(token=token, seen=int(rest) / 1000)
     return None

@@ -8,25 +8,31 @@ costs about a kilobyte and never restarts the video.
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
 from annotation_server.mosaic import CELL_HEIGHT, CELL_WIDTH, Geometry
-from annotation_server.records import Pass, Totals
+from annotation_server.records import REASONS, Cell, Mark, Pass, Totals
 from annotation_server.session import Shown
 
 LETTERS = "abcdefghijklmnopqrstvwxyz"  # u goes back to the previous batch
 KEYS = (
     ("click, letter", "reject, or keep after all"),
+    (f"1-{len(REASONS)}", "reject the clip under the mouse, or the last one, for a reason"),
     ("Enter", "confirm, next batch"),
     ("Backspace", "clear the marks"),
     ("u", "previous batch"),
+    ("Space", "pause, play"),
+    ("< >", "slower, faster"),
     ("Escape", "stop, keep all confirmed"),
     ("?", "more help"),
 )
+SUGGESTED = 0.5  # from this probability of a reject on, a cell is outlined
 HELP = (
     "Reject clips with cuts, fades, camera movement, captions, or that show something else. "
+    "Rest the mouse on a clip to see it larger. Reasons are optional and help to mend the filter. "
     "Each cell has its letter in the corner (u is left out: it goes back). "
     "Marks are saved as you make them; a batch counts once you press Enter, "
     "and Enter works once the batch has been playing for a moment. "
@@ -49,9 +55,10 @@ class Status:
     review: Pass
     token: str
     clips: int  # in this batch; 0 once the review has ended
-    rejected: frozenset[int]
+    marks: Mapping[int, Mark]
     skipped: frozenset[int]
     totals: Totals
+    pace: float | None  # clips a minute
     message: str
 
 
@@ -60,47 +67,57 @@ def _static(name: str) -> str:
     return (resources.files(__package__) / "static" / name).read_text()
 
 
+def _script() -> str:
+    return f'<script type="text/plain">{_static("look.js")}{_static("grid.js")}</script>{_START}'
+
+
 def grid(shown: Shown, geometry: Geometry, full: Geometry, video: str | None) -> str:
     """The grid pane: the mosaic at the address `video`, and a transparent cell over each clip.
 
     `geometry` is the mosaic's, `full` that of a batch of full size, which the pane keeps.
     """
-    cells = "".join(
-        _cell(position, name, shown.unplayable.get(position), geometry)
-        for position, name in ((cell.position, cell.name) for cell in shown.batch.cells)
-    )
+    cells = "".join(_cell(cell, shown.unplayable.get(cell.position), geometry) for cell in shown.batch.cells)
     media = "" if video is None else f'<video src="{html.escape(video)}" autoplay loop muted playsinline></video>'
     unplayed = "" if video is None else f'<p class="sf-unplayed">{html.escape(UNPLAYED)}</p>'
     return (
         f"<style>:root{{--sf-aspect:{full.width / full.height:.4f}}}{_static('grid.css')}</style>"
         f'<div class="sf-grid" data-token="{shown.batch.token}" '
         f'style="aspect-ratio:{geometry.width}/{geometry.height}">{media}{cells}{unplayed}</div>'
-        f'<script type="text/plain">{_static("grid.js")}</script>{_START}'
+        f"{_script()}"
     )
 
 
-def _cell(position: int, name: str, error: str | None, geometry: Geometry) -> str:
-    left, top = geometry.corner(position)
+def _cell(cell: Cell, error: str | None, geometry: Geometry) -> str:
+    left, top = geometry.corner(cell.position)
     place = (
         f"left:{100 * left / geometry.width:.4f}%;top:{100 * top / geometry.height:.4f}%;"
         f"width:{100 * CELL_WIDTH / geometry.width:.4f}%;height:{100 * CELL_HEIGHT / geometry.height:.4f}%"
     )
-    broken = ""
+    inside = ""
     if error is not None:
-        broken = (
-            f'<div class="sf-broken"><b>{html.escape(name)}</b>{html.escape(error)}'
+        inside = (
+            f'<div class="sf-broken"><b>{html.escape(cell.name)}</b>{html.escape(error)}'
             "<i>left undecided unless you reject it</i></div>"
         )
-    letter = f'<span class="sf-letter">{LETTERS[position]}</span>' if position < len(LETTERS) else ""
-    title = html.escape(name)
-    return f'<div class="sf-cell" data-cell="{position}" title="{title}" style="{place}">{broken}{letter}</div>'
+    if cell.position < len(LETTERS):
+        inside += f'<span class="sf-letter">{LETTERS[cell.position]}</span>'
+    title, suggested = cell.name, ""
+    if cell.suggestion is not None and cell.suggestion >= SUGGESTED:
+        suggested = " sf-suggested"
+        title += f" - likely a reject ({cell.suggestion:.0%})"
+    if cell.hint:
+        inside += f'<span class="sf-hint">{html.escape(cell.hint)}</span>'
+    return (
+        f'<div class="sf-cell{suggested}" data-cell="{cell.position}" title="{html.escape(title)}" style="{place}">'
+        f"{inside}</div>"
+    )
 
 
 def status(state: Status) -> str:
     """The status pane: Python's marks as a style sheet, counts, the keys."""
     totals = state.totals
     everything = max(1, totals.kept + totals.rejected + totals.left)
-    rejected, skipped = len(state.rejected), len(state.skipped)
+    rejected, skipped = len(state.marks), len(state.skipped)
     parts = [f"<b>{rejected}</b> of {state.clips} rejected in this batch"] if state.clips else []
     if skipped:
         parts.append(f"{skipped} without a video: left undecided")
@@ -108,7 +125,11 @@ def status(state: Status) -> str:
         parts.append(f"{totals.elsewhere:,} clips are with other annotators")
     which = "final pass over the kept clips" if state.review is Pass.FINAL else "first pass"
     keys = "".join(f"<tr><td>{_kbd(key)}</td><td>{html.escape(text)}</td></tr>" for key, text in KEYS)
-    marked = ",".join(str(position) for position in sorted(state.rejected))
+    marked = ",".join(
+        f"{position}:{0 if mark.reason is None else REASONS.index(mark.reason) + 1}"
+        for position, mark in sorted(state.marks.items())
+    )
+    reasons = "".join(f"<li><kbd>{number}</kbd> {html.escape(reason)}</li>" for number, reason in enumerate(REASONS, 1))
     return (
         f"{_marks(state)}"
         f'<div class="sf-status" data-token="{state.token}" data-marked="{marked}">'
@@ -117,10 +138,12 @@ def status(state: Status) -> str:
         f'<i class="sf-rejected" style="width:{100 * totals.rejected / everything:.2f}%"></i></div>'
         f'<div class="sf-counts"><div><b>{totals.kept:,}</b>kept</div><div><b>{totals.rejected:,}</b>rejected</div>'
         f"<div><b>{totals.left:,}</b>left</div></div>"
+        f'<p class="sf-pace">{_pace(state)}</p>'
         f'<p class="sf-batch">{"<br>".join(parts)}</p>'
         f'<p class="sf-message">{html.escape(state.message)}</p>'
         f'<p class="sf-lost">The review does not answer. Nothing that was confirmed is lost; start '
         f"<kbd>curate annotate</kbd> again. At the same address this page comes back by itself.</p>"
+        f'<ol class="sf-reasons">{reasons}</ol>'
         f'<table class="sf-keys">{keys}</table><p class="sf-more">{html.escape(HELP)}</p></div>'
     )
 
@@ -129,20 +152,35 @@ def _kbd(keys: str) -> str:
     return ", ".join(key if key == "click" else f"<kbd>{html.escape(key)}</kbd>" for key in keys.split(", "))
 
 
+def _pace(state: Status) -> str:
+    if state.pace is None or state.totals.left == 0:
+        return ""
+    minutes = state.totals.left / state.pace
+    if minutes < 1:
+        left = "less than a minute"
+    elif minutes < 90:
+        left = f"about {minutes:.0f} min"
+    else:
+        left = f"about {minutes / 60:.1f} h"
+    return f"{state.pace:.0f} clips a minute, {left} to the end"
+
+
 def _marks(state: Status) -> str:
-    if not state.rejected:
+    """A style sheet that crosses the rejected cells, and writes their reasons into them."""
+    if not state.marks:
         return "<style></style>"
-    cells = ",".join(f'[data-cell="{position}"]' for position in sorted(state.rejected))
-    return (
-        f'<style>.sf-grid[data-token="{state.token}"] .sf-cell:is({cells})'
-        "{--sf-filter:grayscale(1) brightness(0.5);--sf-cross:1}</style>"
-    )
+    grid = f'.sf-grid[data-token="{state.token}"]'
+    cells = ",".join(f'[data-cell="{position}"]' for position in sorted(state.marks))
+    rules = [f"{grid} .sf-cell:is({cells}){{--sf-filter:grayscale(1) brightness(0.5);--sf-cross:1}}"]
+    rules += [
+        f'{grid} [data-cell="{position}"]{{--sf-reason:"{mark.reason}"}}'
+        for position, mark in sorted(state.marks.items())
+        if mark.reason is not None
+    ]
+    return f"<style>{''.join(rules)}</style>"
 
 
 def ended(lines: list[str], token: str) -> str:
     """The grid pane's last content: how the review ended."""
     text = "<br>".join(html.escape(line) for line in lines)
-    return (
-        f'<style>{_static("grid.css")}</style><div class="sf-ended" data-token="{token}">{text}</div>'
-        f'<script type="text/plain">{_static("grid.js")}</script>{_START}'
-    )
+    return f'<style>{_static("grid.css")}</style><div class="sf-ended" data-token="{token}">{text}</div>{_script()}'

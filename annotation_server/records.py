@@ -28,6 +28,27 @@ class Order(StrEnum):
     RANDOM = "random"  # shuffled, the same way each time for one annotator
 
 
+class Reason(StrEnum):
+    """Why a clip is rejected, where the curator says so. The page's digits 1 to 6 are these, in this order."""
+
+    CUT = "cut"  # a cut, a dissolve or a fade
+    STATIC = "static"  # hardly anything moves
+    CONTENT = "wrong content"
+    TEXT = "watermark or text"
+    CAMERA = "camera"  # it moves
+    DUPLICATE = "duplicate"
+
+
+REASONS = tuple(Reason)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """A red X, with its reason where one was given."""
+
+    reason: Reason | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cell:
     """One clip's place in a batch. `error` says why there is nothing to play; then `preview` is None."""
@@ -37,7 +58,9 @@ class Cell:
     name: str
     preview: Path | None
     error: str | None
-    marked: bool
+    mark: Mark | None
+    suggestion: float | None = None  # probability that it is rejected, as an order that learns proposes
+    hint: str | None = None  # what makes it suspicious
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +83,7 @@ class Verdict:
 
     accepted: bool | None
     share_seen: float  # of the clip's loop, 0 to 1
+    reason: Reason | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

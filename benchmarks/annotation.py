@@ -61,7 +61,7 @@ PROBE = """() => {
                 probe.marks.push({ frames, ms: performance.now() - began, at });
             }
             const status = document.querySelector('.sf-status');
-            const marked = status.dataset.marked.split(',').includes(cell.dataset.cell);
+            const marked = status.dataset.marked.split(',').includes(`${cell.dataset.cell}:0`);
             if (marked === (was === '0')) probe.confirmed.push(performance.now() - began);
             else if (performance.now() - began < 5000) requestAnimationFrame(look);
         };

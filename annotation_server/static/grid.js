@@ -6,9 +6,12 @@
   const LETTERS = "abcdefghijklmnopqrstvwxyz"; // of the cells, in reading order; u goes back
   const CONFIRM_MS = 2000; // a mark that Python has not confirmed by then gives way to Python's state
   const FOCUS_MS = 25; // Visdom hears keys a moment after a pane has got its focus
+  const RATES = [0.25, 0.5, 1, 1.5, 2, 3, 4];
   const STALL_MS = 5000; // a video that has not begun by then counts as one that cannot play
   const outbox = [];
   let view = null; // the batch on screen
+  let hovered = null; // the cell under the mouse
+  let rate = 1; // of playing; kept from batch to batch
   let flushing = false;
 
   // --- to Python ---------------------------------------------------------------------------------------------------
@@ -39,7 +42,9 @@
     if (view) pause();
     const seen = view?.token === grid.dataset.token ? view.seen : 0; // the pane was closed and came back
     const started = view?.token === grid.dataset.token && view.started;
-    view = { grid, token: grid.dataset.token, seen, since: null, started, pending: new Map() };
+    view = { grid, token: grid.dataset.token, seen, since: null, started, pending: new Map(), last: null };
+    hovered = null;
+    window.stillflowLook.close();
     const mine = view;
     const video = grid.querySelector("video");
     const fail = () => {
@@ -61,6 +66,7 @@
     video.addEventListener("playing", play);
     video.addEventListener("error", fail);
     for (const type of ["pause", "waiting"]) video.addEventListener(type, () => { if (view === mine && !mine.failed) pause(); });
+    video.defaultPlaybackRate = video.playbackRate = rate;
     video.play().then(play, fail);
     // A tab in the background may be kept from playing; that is no failure.
     const stalled = () => {
@@ -86,33 +92,78 @@
 
   // --- marks -------------------------------------------------------------------------------------------------------
 
+  // Python's marks: cell -> reason (0: none given), or null where they are of another batch.
   function confirmed() {
     const status = document.querySelector(".sf-status");
     if (!status || !view || status.dataset.token !== view.token) return null;
-    return new Set(status.dataset.marked.split(",").filter(Boolean).map(Number));
+    return new Map(status.dataset.marked.split(",").filter(Boolean).map((mark) => mark.split(":").map(Number)));
+  }
+
+  // What the page shows of a cell now: undefined where it is not marked.
+  function reasonOf(index) {
+    const pending = view.pending.get(index);
+    return pending ? pending.reason : (confirmed() || new Map()).get(index);
+  }
+
+  function set(cell, reason) {
+    const index = Number(cell.dataset.cell);
+    const marked = reason !== undefined;
+    cell.classList.toggle("sf-on", marked);
+    cell.classList.toggle("sf-off", !marked);
+    cell.style.setProperty("--sf-reason", marked && reason ? `"${reasonNames()[reason - 1]}"` : "none");
+    view.pending.set(index, { reason, cell, at: performance.now() });
+    view.last = marked ? cell : null;
+    setTimeout(settle, CONFIRM_MS + 50);
+    send("cell", index, marked ? 1 : 0, ...(reason ? [reason] : []));
   }
 
   function toggle(cell) {
-    const index = Number(cell.dataset.cell);
-    const pending = view.pending.get(index);
-    const marked = !(pending ? pending.marked : (confirmed() || new Set()).has(index));
-    cell.classList.toggle("sf-on", marked);
-    cell.classList.toggle("sf-off", !marked);
-    view.pending.set(index, { marked, cell, at: performance.now() });
-    setTimeout(settle, CONFIRM_MS + 50);
-    send("cell", index, marked ? 1 : 0);
+    set(cell, reasonOf(Number(cell.dataset.cell)) === undefined ? 0 : undefined);
+  }
+
+  function reasonNames() {
+    return [...document.querySelectorAll(".sf-reasons li")].map((item) => item.lastChild.textContent.trim());
+  }
+
+  // For the cell under the mouse, else for the one marked last; the same reason again takes it away, not the mark.
+  function giveReason(number) {
+    const cell = hovered || view.last;
+    if (!cell || number > reasonNames().length) return false;
+    set(cell, reasonOf(Number(cell.dataset.cell)) === number ? 0 : number);
+    return true;
   }
 
   // Python's style sheet shows its state under the page's own marks: those that agree with it, or are too old, go.
   function settle() {
     const marks = confirmed();
     if (!marks) return;
-    for (const [index, { marked, cell, at }] of view.pending) {
-      if (marks.has(index) === marked || performance.now() - at > CONFIRM_MS) {
+    for (const [index, { reason, cell, at }] of view.pending) {
+      if (marks.get(index) === reason || performance.now() - at > CONFIRM_MS) {
         cell.classList.remove("sf-on", "sf-off");
+        cell.style.removeProperty("--sf-reason");
         view.pending.delete(index);
       }
     }
+  }
+
+  // --- playing -----------------------------------------------------------------------------------------------------
+
+  function eachVideo(action) {
+    const video = view.grid.querySelector("video");
+    if (video) action(video);
+    window.stillflowLook.each(action);
+  }
+
+  function pauseOrPlay() {
+    const paused = view.grid.querySelector("video")?.paused;
+    eachVideo((video) => { if (paused) video.play(); else video.pause(); });
+    view.grid.classList.toggle("sf-paused", !paused);
+  }
+
+  function speed(step) {
+    rate = RATES[Math.max(0, Math.min(RATES.indexOf(rate) + step, RATES.length - 1))];
+    eachVideo((video) => { video.defaultPlaybackRate = video.playbackRate = rate; });
+    view.grid.dataset.rate = rate === 1 ? "" : `${rate}x`;
   }
 
   // --- input -------------------------------------------------------------------------------------------------------
@@ -127,6 +178,10 @@
     else if (key === "Backspace") send("clear");
     else if (key === "u") send("back");
     else if (key === "Escape") send("stop");
+    else if (key === " ") pauseOrPlay();
+    else if (key === "<" || key === ",") speed(-1);
+    else if (key === ">" || key === ".") speed(1);
+    else if (key >= "1" && key <= "9") return giveReason(Number(key));
     else if (key === "?") document.documentElement.classList.toggle("sf-help");
     else {
       const letter = key.length === 1 ? LETTERS.indexOf(key) : -1;
@@ -152,6 +207,12 @@
     const cell = event.target.closest?.(".sf-cell");
     if (cell && view?.grid.contains(cell)) toggle(cell);
   }, true);
+  window.addEventListener("mouseover", (event) => {
+    const cell = event.target.closest?.(".sf-cell");
+    hovered = cell && view?.grid.contains(cell) ? cell : null;
+    window.stillflowLook.over(hovered, view?.grid);
+  }, true);
+  document.addEventListener("mouseleave", () => { hovered = null; window.stillflowLook.close(); });
 
   document.addEventListener("visibilitychange", () => {
     if (!view) return;

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select, update
 
 from annotation_server.batches import BatchStore
-from annotation_server.records import OpenBatch, Order, Pass, Verdict
+from annotation_server.records import Mark, OpenBatch, Order, Pass, Reason, Verdict
 from db.engine import Catalogue
 from db.models import Batch, BatchClip, Clip, Decision, Preview, now
 from db.states import ClipState, move_clips
@@ -51,12 +51,12 @@ def test_batches_follow_in_time_and_the_tail_is_one_too(catalogue: Catalogue) ->
 def test_an_open_batch_comes_back_with_its_marks(catalogue: Catalogue) -> None:
     batch = _store(catalogue).take()
     assert batch is not None
-    _store(catalogue).save_marks(batch.id, {1: True, 3: True})
-    _store(catalogue).save_marks(batch.id, {3: False, 4: True})
+    _store(catalogue).save_marks(batch.id, {1: Mark(), 3: Mark(reason=Reason.CUT)})
+    _store(catalogue).save_marks(batch.id, {3: None, 4: Mark(reason=Reason.TEXT)})
     again = _store(catalogue, size=3).take()
     assert again is not None
     assert (again.id, again.token) == (batch.id, batch.token)
-    assert [cell.marked for cell in again.cells] == [False, True, False, False, True]
+    assert [cell.mark for cell in again.cells] == [None, Mark(), None, None, Mark(reason=Reason.TEXT)]
 
 
 def test_confirming_records_decisions_and_states_in_one_go(catalogue: Catalogue) -> None:
@@ -169,7 +169,7 @@ def test_going_back_undoes_by_new_rows_and_keeps_the_marks(catalogue: Catalogue)
     first = store.take()
     assert first is not None
     assert store.reopen(first.id) is None
-    store.save_marks(first.id, {2: True})
+    store.save_marks(first.id, {2: Mark()})
     store.confirm(first.id, _all(first, frozenset({2})), 1.0)
     second = store.take()
     assert second is not None
@@ -181,7 +181,12 @@ def test_going_back_undoes_by_new_rows_and_keeps_the_marks(catalogue: Catalogue)
     again = store.take()
     assert again is not None
     assert again.id == first.id
-    assert [(cell.position, cell.marked) for cell in again.cells] == [(1, False), (2, True), (3, False), (4, False)]
+    assert [(cell.position, cell.mark is not None) for cell in again.cells] == [
+        (1, False),
+        (2, True),
+        (3, False),
+        (4, False),
+    ]
     with catalogue.reading() as session:
         undone = session.scalars(select(Decision.clip_id).where(Decision.verdict == "undo").order_by(Decision.id))
         assert list(undone) == _ids(first)[1:]

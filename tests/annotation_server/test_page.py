@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from annotation_server import page
 from annotation_server.mosaic import Geometry
-from annotation_server.records import Cell, OpenBatch, Pass, Totals
+from annotation_server.records import REASONS, Cell, Mark, OpenBatch, Pass, Reason, Totals
 from annotation_server.session import Shown
 
 TOKEN = "f" * 32
@@ -37,13 +37,15 @@ def _shown(name: str, error: str | None = None, cells: int = 1) -> Shown:
         id=1,
         token=TOKEN,
         cells=tuple(
-            Cell(position=i, clip_id=f"c{i}", name=name, preview=None, error=error, marked=False) for i in range(cells)
+            Cell(position=i, clip_id=f"c{i}", name=name, preview=None, error=error, mark=None) for i in range(cells)
         ),
     )
     return Shown(batch=batch, unplayable={0: error} if error else {}, loop_seconds={})
 
 
-def _status(rejected: frozenset[int] = frozenset(), annotator: str = "ada", message: str = "") -> str:
+def _status(
+    marks: dict[int, Mark] | None = None, annotator: str = "ada", message: str = "", pace: float | None = None
+) -> str:
     totals = Totals(kept=120, rejected=30, left=1050, skipped=2, elsewhere=25)
     return page.status(
         page.Status(
@@ -51,9 +53,10 @@ def _status(rejected: frozenset[int] = frozenset(), annotator: str = "ada", mess
             review=Pass.FIRST,
             token=TOKEN,
             clips=25,
-            rejected=rejected,
+            marks=marks or {},
             skipped=frozenset({4}),
             totals=totals,
+            pace=pace,
             message=message,
         )
     )
@@ -90,15 +93,35 @@ def test_each_cell_lies_over_its_clip_and_has_its_letter() -> None:
 
 
 def test_the_status_says_where_things_stand_and_stays_small() -> None:
-    text = _status(frozenset({3, 17}), message="Not yet: watched for 0.4 s of 1 s.")
+    text = _status({3: Mark(), 17: Mark(reason=Reason.TEXT)}, pace=150.0, message="Not yet: watched for 0.4 s of 1 s.")
     seen = Tags(text)
-    for part in ("120", "30", "1,050", "2 of 25 rejected", "1 without a video", "25 clips are with other", "Not yet"):
+    expected = (
+        *("120", "30", "1,050", "2 of 25 rejected", "1 without a video", "25 clips are with other"),
+        *("150 clips a minute", "about 7 min", "Not yet"),
+    )
+    for part in expected:
         assert part in seen.text, part
     for key in ("Enter", "Backspace", "Escape", "?"):
         assert f"<kbd>{key}</kbd>" in text
-    assert '[data-cell="3"],[data-cell="17"]' in text and 'data-marked="3,17"' in text
+    assert '[data-cell="3"],[data-cell="17"]' in text and 'data-marked="3:0,17:4"' in text
+    assert '[data-cell="17"]{--sf-reason:"watermark or text"}' in text
+    for reason in REASONS:
+        assert reason in seen.text
     assert TOKEN in text.split("</style>")[0], "the marks hold for this batch alone"
     assert len(text) < 4000
+
+
+@given(hint=st.text(min_size=1, max_size=60))
+def test_a_suggestion_outlines_its_cell_and_a_hint_is_never_markup(hint: str) -> None:
+    cell = Cell(
+        position=0, clip_id="c", name="sea", preview=None, error=None, mark=None, suggestion=0.87, hint=hint
+    )  # fmt: skip
+    shown = Shown(batch=OpenBatch(id=1, token=TOKEN, cells=(cell,)), unplayable={}, loop_seconds={})
+    seen = Tags(page.grid(shown, FULL, FULL, None))
+    assert [attrs["title"] for _, attrs in seen.tags if "sf-suggested" in (attrs.get("class") or "")] == [
+        "sea - likely a reject (87%)"
+    ]
+    assert hint in seen.text
 
 
 def test_the_script_cannot_end_early_in_its_pane() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +13,8 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from annotation_server.batches import BatchStore
-from annotation_server.events import Back, Bye, Clear, Confirm, Event, Failed, Mark, Playing, Stop
-from annotation_server.records import Cell, Confirmed, OpenBatch, Verdict
+from annotation_server.events import Back, Bye, Clear, Confirm, Event, Failed, Playing, SetMark, Stop
+from annotation_server.records import Cell, Confirmed, Mark, OpenBatch, Reason, Verdict
 from annotation_server.session import Outcome, Review, Shown
 from db.models import Clip, Decision
 from tests.browser.review_dataset import make_dataset
@@ -34,12 +34,12 @@ class Clock:
 class Store:
     """Remembers what it was told."""
 
-    marks: dict[int, bool] = field(default_factory=dict)
+    marks: dict[int, Mark | None] = field(default_factory=dict)
     confirmed: list[tuple[int, dict[int, Verdict], float]] = field(default_factory=list)
     earlier: int | None = None
     error: Exception | None = None
 
-    def save_marks(self, batch_id: int, marks: dict[int, bool]) -> None:
+    def save_marks(self, batch_id: int, marks: dict[int, Mark | None]) -> None:
         if self.error:
             raise self.error
         self.marks.update(marks)
@@ -59,7 +59,14 @@ def _shown(cells: int = 4, unplayable: dict[int, str] | None = None, marked: fro
         id=7,
         token=TOKEN,
         cells=tuple(
-            Cell(position=i, clip_id=f"c{i}", name=f"clip {i}", preview=None, error=None, marked=i in marked)
+            Cell(
+                position=i,
+                clip_id=f"c{i}",
+                name=f"clip {i}",
+                preview=None,
+                error=None,
+                mark=Mark() if i in marked else None,
+            )
             for i in range(cells)
         ),
     )
@@ -84,17 +91,45 @@ def review(store: Store, clock: Clock) -> Review:
 
 
 def test_marks_are_saved_before_they_are_shown(review: Review, store: Store) -> None:
-    assert review.handle(Mark(token=TOKEN, position=2, marked=True)) is Outcome.CHANGED
-    assert store.marks == {2: True} and review.rejected == {2}
-    assert review.handle(Mark(token=TOKEN, position=2, marked=False)) is Outcome.CHANGED
-    assert store.marks == {2: False} and review.rejected == set()
+    assert review.handle(SetMark(token=TOKEN, position=2, mark=Mark())) is Outcome.CHANGED
+    assert store.marks == {2: Mark()} and review.marks == {2: Mark()}
+    assert review.handle(SetMark(token=TOKEN, position=2, mark=None)) is Outcome.CHANGED
+    assert store.marks == {2: None} and review.marks == {}
+
+
+def test_a_reason_can_be_given_changed_and_taken_back(review: Review, store: Store, clock: Clock) -> None:
+    for reason in (Reason.CUT, Reason.TEXT, None):
+        mark = Mark(reason=reason)
+        assert review.handle(SetMark(token=TOKEN, position=1, mark=mark)) is Outcome.CHANGED
+        assert store.marks == {1: mark} and review.marks == {1: mark}
+    review.handle(SetMark(token=TOKEN, position=2, mark=Mark(reason=Reason.CAMERA)))
+    review.handle(Playing(token=TOKEN))
+    clock.now += 2
+    assert review.handle(Confirm(token=TOKEN, seen=2)) is Outcome.LEFT
+    ((_, verdicts, _),) = store.confirmed
+    assert {position: verdict.reason for position, verdict in verdicts.items()} == {
+        0: None,
+        1: None,
+        2: Reason.CAMERA,
+        3: None,
+    }
+
+
+def test_the_pace_is_clips_a_minute_and_a_long_break_hardly_counts(review: Review, clock: Clock) -> None:
+    assert review.pace is None
+    for seconds in (10, 10, 10, 3600, 10):
+        review.show(replace(_shown(), batch=replace(_shown().batch, id=int(clock.now))))
+        review.handle(Playing(token=TOKEN))
+        clock.now += seconds
+        assert review.handle(Confirm(token=TOKEN, seen=seconds)) is Outcome.LEFT
+    assert review.pace == pytest.approx(60 * 5 * 4 / (4 * 10 + 30))
 
 
 @pytest.mark.parametrize(
     "event",
     [
-        Mark(token=OTHER, position=1, marked=True),
-        Mark(token=TOKEN, position=4, marked=True),
+        SetMark(token=OTHER, position=1, mark=Mark()),
+        SetMark(token=TOKEN, position=4, mark=Mark()),
         Confirm(token=OTHER, seen=9),
         Stop(token=OTHER),
         Back(token=OTHER),
@@ -107,7 +142,7 @@ def test_events_that_mean_nothing_here_change_nothing_and_are_counted(
 ) -> None:
     assert review.handle(event) is Outcome.IGNORED
     assert review.ignored == 1
-    assert (store.marks, store.confirmed, review.rejected) == ({}, [], set())
+    assert (store.marks, store.confirmed, review.marks) == ({}, [], {})
 
 
 def test_enter_waits_for_the_batch_to_have_been_watched(review: Review, store: Store, clock: Clock) -> None:
@@ -134,7 +169,7 @@ def test_an_error_that_has_stood_for_long_enough_counts_as_watched(review: Revie
     review.handle(Failed(token=TOKEN))
     clock.now += 0.5
     assert review.handle(Confirm(token=TOKEN, seen=0.5)) is Outcome.CHANGED
-    review.handle(Mark(token=TOKEN, position=1, marked=True))
+    review.handle(SetMark(token=TOKEN, position=1, mark=Mark()))
     clock.now += 0.6
     assert review.handle(Confirm(token=TOKEN, seen=1.1)) is Outcome.LEFT
     [(_, verdicts, _)] = store.confirmed
@@ -146,7 +181,7 @@ def test_unplayable_cells_are_rejected_or_left_undecided_but_never_kept(
     review: Review, store: Store, clock: Clock
 ) -> None:
     review.show(_shown(unplayable={1: "broken", 3: "broken"}, marked=frozenset({3})))
-    assert (review.rejected, review.skipped) == ({3}, {1})
+    assert (review.marks.keys(), review.skipped) == ({3}, {1})
     review.handle(Playing(token=TOKEN))
     clock.now += 8
     review.handle(Confirm(token=TOKEN, seen=8))
@@ -163,14 +198,14 @@ def test_unplayable_cells_are_rejected_or_left_undecided_but_never_kept(
 def test_a_catalogue_that_cannot_be_written_leaves_everything_as_it_was(
     review: Review, store: Store, clock: Clock
 ) -> None:
-    review.handle(Mark(token=TOKEN, position=0, marked=True))
+    review.handle(SetMark(token=TOKEN, position=0, mark=Mark()))
     review.handle(Playing(token=TOKEN))
     clock.now += 5
     store.error = OperationalError("INSERT", {}, Exception("database or disk is full"))
-    for event in (Mark(token=TOKEN, position=1, marked=True), Clear(token=TOKEN), Confirm(token=TOKEN, seen=5)):
+    for event in (SetMark(token=TOKEN, position=1, mark=Mark()), Clear(token=TOKEN), Confirm(token=TOKEN, seen=5)):
         assert review.handle(event) is Outcome.CHANGED
         assert "Not saved: database or disk is full" in review.message
-        assert review.rejected == {0}
+        assert review.marks.keys() == {0}
     store.error = None
     assert review.handle(Confirm(token=TOKEN, seen=5)) is Outcome.LEFT
 
@@ -233,12 +268,12 @@ def test_a_random_review_leaves_the_catalogue_as_its_twin_says(steps: list[tuple
                     break
                 assert [cell.clip_id for cell in batch.cells] == batches[at]
                 review.show(Shown(batch=batch, unplayable={}, loop_seconds=dict.fromkeys(range(SIZE), 2.0)))
-                assert review.rejected == marks[at]
+                assert review.marks.keys() == marks[at]
                 token, stale, left = batch.token, token or OTHER, False
             match step:
                 case ("mark", int(position), bool(marked), which):
                     sent = {"now": token, "stale": stale, "junk": "c" * 32}[str(which)]
-                    review.handle(Mark(token=sent, position=position, marked=marked))
+                    review.handle(SetMark(token=sent, position=position, mark=Mark() if marked else None))
                     if sent == token and position < len(batches[at]):
                         (marks[at].add if marked else marks[at].discard)(position)
                 case ("clear",):
@@ -269,7 +304,7 @@ def test_a_random_review_leaves_the_catalogue_as_its_twin_says(steps: list[tuple
                 case ("restart",):
                     review, left = start(), True
             if not left:
-                assert review.rejected == marks[at]
+                assert review.marks.keys() == marks[at]
         with catalogue.reading() as session:
             states = {clip.id: clip.state for clip in session.scalars(select(Clip))}
             verdicts = list(session.scalars(select(Decision.verdict).order_by(Decision.id)))

@@ -88,7 +88,7 @@ class GridPage:
         """Until Python has exactly these cells marked, the page shows them, and no mark is the page's own."""
         wanted = ",".join(str(cell) for cell in sorted(cells))
         self.wait(
-            """(wanted) => document.querySelector('.sf-status').dataset.marked === wanted
+            """(wanted) => document.querySelector('.sf-status').dataset.marked.replace(/:\\d/g, '') === wanted
                 && !document.querySelector('.sf-on, .sf-off')""",
             wanted,
         )

@@ -110,9 +110,9 @@ class SocketCurator:
     @property
     def marked(self) -> set[int]:
         """The rejected cells, as the status pane has them."""
-        match = re.search(r'data-marked="([0-9,]*)"', self.panes["status"].html)
+        match = re.search(r'data-marked="([0-9:,]*)"', self.panes["status"].html)
         assert match is not None
-        return {int(cell) for cell in match[1].split(",") if cell}
+        return {int(mark.split(":")[0]) for mark in match[1].split(",") if mark}
 
     @property
     def clips(self) -> int:
