@@ -35,7 +35,7 @@ class Piece:
 
     @property
     def name(self) -> str:
-        return f"{self.file}-{self.first}"
+        return f"{self.file}-{self.first}-{self.last}"
 
 
 def _pieces(file: str, split: str, *shots: tuple[int, int], height: float = 1.0, water: bool = False) -> list[Piece]:
@@ -48,12 +48,12 @@ PIECES: tuple[Piece, ...] = (
     *_pieces("flower", "train", (0, 150)),
     *_pieces("crosswalk", "train", (0, 118)),
     *_pieces("bikes", "train", (0, 30), (76, 137)),
-    *_pieces("sintel-30s", "train", (98, 150), (256, 292), (526, 573), height=0.74),
+    *_pieces("sintel-30s", "train", (108, 142), (258, 286), (526, 573), height=0.74),
     *_pieces("ocean", "test", (144, 240), water=True),
     *_pieces("stream-of-water", "test", (0, 60), water=True),
     *_pieces("crosswalk", "test", (122, 240)),
     *_pieces("bikes", "test", (30, 76), (137, 187), (187, 242)),
-    *_pieces("sintel-30s", "test", (406, 450), (494, 523), (574, 610), (640, 671), height=0.74),
+    *_pieces("sintel-30s", "test", (574, 610), height=0.74),
 )
 KINDS = ("river", "beach", "waterfall", "clouds", "meadow", "sea", "lake", "rain", "leaves")
 WATER = ("river", "beach", "waterfall", "sea", "rain")
