@@ -48,6 +48,7 @@ class CheckedFolder:
     manifest: Manifest | None
     shards: tuple[CheckedShard, ...]
     faults: tuple[Fault, ...]
+    official_leaks: tuple[Fault, ...] = ()  # of data sets that were published so; no fault of ours
 
 
 def check_shard(path: Path) -> CheckedShard:

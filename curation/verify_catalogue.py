@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from sqlalchemy import select
@@ -11,6 +10,7 @@ from sqlalchemy.orm import Session
 from curation.export import entries
 from curation.export_plan import SHARDS, newest_export
 from curation.verify import CheckedFolder, CheckedShard, Fault, check_folder
+from curation.verify_rows import component_faults, decision_faults, row_fault, taken_down_faults
 from db.engine import Catalogue
 from db.models import Clip, Decision, Export, ExportShard, Shard, ShardClip, Split
 from db.shards import MANIFEST, Manifest, ShardEntry
@@ -42,28 +42,35 @@ def check_dataset(
             faults += _manifest_faults(newest, recorded, checked.manifest)
         faults += _shard_faults(newest.shards, checked.shards)
         faults += _clip_faults(session, newest)
-        faults += _component_faults(session)
-    return CheckedFolder(manifest=checked.manifest, shards=checked.shards, faults=tuple(faults))
-
-
-def _fault(file: str, message: str) -> Fault:
-    return Fault(file=file, against="catalogue", message=message)
+        leaks, official = component_faults(session, [newest])
+        faults += leaks
+        faults += decision_faults(session)
+        faults += taken_down_faults(catalogue, session)
+    return CheckedFolder(
+        manifest=checked.manifest, shards=checked.shards, faults=tuple(faults), official_leaks=tuple(official)
+    )
 
 
 def _manifest_faults(newest: Export, recorded: Sequence[ShardEntry], manifest: Manifest) -> list[Fault]:
     if manifest.version != newest.version:
         return [
-            _fault(MANIFEST, f"is of version {manifest.version}, the newest export is {newest.version}; export again")
+            row_fault(
+                MANIFEST, f"is of version {manifest.version}, the newest export is {newest.version}; export again"
+            )
         ]
     told = []
     if manifest.recipe_hash != newest.recipe_hash:
-        told.append(_fault(MANIFEST, "names another recipe than the catalogue"))
+        told.append(row_fault(MANIFEST, "names another recipe than the catalogue"))
     listed = {entry.file: entry for entry in manifest.shards}
     known = {entry.file: entry for entry in recorded}
-    told += [_fault(file, "is in the manifest and not in the export") for file in sorted(listed.keys() - known.keys())]
-    told += [_fault(file, "is in the export and not in the manifest") for file in sorted(known.keys() - listed.keys())]
     told += [
-        _fault(file, "the manifest and the catalogue say different things of it")
+        row_fault(file, "is in the manifest and not in the export") for file in sorted(listed.keys() - known.keys())
+    ]
+    told += [
+        row_fault(file, "is in the export and not in the manifest") for file in sorted(known.keys() - listed.keys())
+    ]
+    told += [
+        row_fault(file, "the manifest and the catalogue say different things of it")
         for file in sorted(listed.keys() & known.keys())
         if listed[file] != known[file]
     ]
@@ -84,7 +91,7 @@ def _shard_faults(shards: Sequence[Shard], checked: Sequence[CheckedShard]) -> l
         if there != known:
             different = sorted({clip[0] for clip in set(there) ^ set(known)})
             which = f"clips {', '.join(different[:5])}" if different else "the order of its clips"
-            told.append(_fault(name, f"its clips are not as the catalogue has them: {which}"))
+            told.append(row_fault(name, f"its clips are not as the catalogue has them: {which}"))
     return told
 
 
@@ -105,27 +112,17 @@ def _clip_faults(session: Session, newest: Export) -> list[Fault]:
         name = file.rpartition("/")[2]
         verdict = verdicts.get(clip)
         if state != ClipState.ACCEPTED:
-            told.append(_fault(name, f"clip {clip} is {state}, not accepted; export again"))
+            told.append(row_fault(name, f"clip {clip} is {state}, not accepted; export again"))
         elif verdict != "accept":
             said = "no decision says so" if verdict is None else f"its last decision is {verdict!r}"
-            told.append(_fault(name, f"clip {clip} counts as accepted, but {said}"))
+            told.append(row_fault(name, f"clip {clip} counts as accepted, but {said}"))
         if split_now != split:
-            told.append(_fault(name, f"clip {clip}: video {video} is now in {split_now or 'no split'}; export again"))
+            told.append(
+                row_fault(name, f"clip {clip}: video {video} is now in {split_now or 'no split'}; export again")
+            )
     return told
 
 
 def _last_verdicts(session: Session) -> dict[str, str]:
     rows = session.execute(select(Decision.clip_id, Decision.verdict).order_by(Decision.id))
     return dict(rows.all())
-
-
-def _component_faults(session: Session) -> list[Fault]:
-    """Components (videos that must stay together) on two sides of the split."""
-    sides: dict[str, set[str]] = defaultdict(set)
-    for row in session.scalars(select(Split)):
-        sides[row.component].add(row.name)
-    return [
-        _fault(MANIFEST, f"a leak: the videos of component {component} are in {' and '.join(sorted(names))}")
-        for component, names in sides.items()
-        if len(names) > 1
-    ]

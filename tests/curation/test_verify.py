@@ -173,9 +173,78 @@ def test_a_missing_decision_is_found(dataset: Path) -> None:
         connection.execute(sa.text("DROP TRIGGER decisions_no_delete"))
         connection.execute(sa.text("DELETE FROM decisions WHERE clip_id LIKE 'file-c-%-01'"))
     engine.dispose()
-    [(file, _, message)] = faults(dataset)
-    assert file == "val-00000.h5"
-    assert "no decision says so" in message
+    first, second = faults(dataset)
+    assert first[0] == "val-00000.h5"
+    assert "no decision says so" in first[2]
+    assert second == (CATALOGUE, "catalogue", "decision 6 was removed")
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        "verdict = 'reject'",
+        "annotator = 'somebody else'",
+        "reason = 'waves'",
+        "seconds = 9.5",
+        "created_at = '2020-01-01'",
+        "created_at = 'never'",
+        "clip_id = (SELECT max(id) FROM clips)",
+        "digest = NULL",
+    ],
+)
+def test_an_edited_decision_is_named(dataset: Path, edit: str) -> None:
+    engine = sa.create_engine(f"sqlite:///{dataset / CATALOGUE}")
+    with engine.begin() as connection:
+        connection.execute(sa.text("DROP TRIGGER decisions_no_update"))
+        connection.execute(sa.text(f"UPDATE decisions SET {edit} WHERE id = 3"))
+    engine.dispose()
+    found = [message for file, _, message in faults(dataset) if file == CATALOGUE]
+    assert len(found) == 1
+    assert found[0].startswith("decision 3 on clip file-")
+
+
+def test_planted_leaks_are_found_in_the_rows_as_they_are_now(dataset: Path) -> None:
+    """The split recorded every video as a component of its own; what ties them came later."""
+    change(dataset, "UPDATE videos SET group_key = 'g1' WHERE id IN ('file-a', 'file-d')")
+    [(file, against, message)] = faults(dataset)
+    assert (file, against) == ("manifest.json", "catalogue")
+    assert message == "a leak: videos file-a (train) and file-d (test) were cut from one recording (group file:g1)"
+    change(dataset, "UPDATE clips SET scene = 's' WHERE id LIKE 'file-b-%-00' OR id LIKE 'file-c-%-01'")
+    assert [message for _, _, message in faults(dataset)][1:] == [
+        "a leak: videos file-b (train) and file-c (val) hold near-duplicate clips (scene s)"
+    ]
+    # A duplicate that a person rejects leaks nothing once it is out of the shards.
+    status, _, _ = curate("split", "--dataset", str(dataset))
+    assert status == 0
+    assert any("is now in test; export again" in message for _, _, message in faults(dataset))
+    status, _, _ = curate("export", "--dataset", str(dataset), "--size", "16")
+    assert status == 0
+    assert faults(dataset) == []
+
+
+def test_a_leak_in_the_shards_is_found_where_the_split_was_mended(dataset: Path) -> None:
+    change(dataset, "UPDATE videos SET group_key = 'g1' WHERE id IN ('file-a', 'file-d')")
+    change(dataset, "UPDATE splits SET name = 'test' WHERE video_id = 'file-a'")
+    assert any(
+        "a leak: in the shards, videos file-a (train) and file-d (test)" in said for _, _, said in faults(dataset)
+    )
+
+
+def test_official_leaks_are_told_and_are_faults_when_asked(dataset: Path) -> None:
+    change(dataset, "UPDATE videos SET group_key = 'g1', official_split = 'train' WHERE id = 'file-a'")
+    change(dataset, "UPDATE videos SET group_key = 'g1', official_split = 'test' WHERE id = 'file-d'")
+    assert curate("split", "--dataset", str(dataset))[1]["official_leaks"] == [
+        {"train": ["file-a"], "test": ["file-d"]}
+    ]
+    status, told, _ = curate("verify", "--dataset", str(dataset))
+    assert (status, told["faults"], len(told["official_leaks"])) == (0, 0, 1)
+    assert "--strict counts them" in told["remarks"][-1]
+    status, told, _ = curate("verify", "--dataset", str(dataset), "--strict")
+    assert (status, told["faults"]) == (1, 1)
+    # A stranger's leak beside it is ours all the same.
+    change(dataset, "UPDATE videos SET group_key = 'g1' WHERE id = 'file-c'")
+    status, told, _ = curate("verify", "--dataset", str(dataset))
+    assert (status, told["faults"]) == (1, 1)
 
 
 def shard(folder: Path, name: str, split: str, rows: list[ClipRow]) -> None:
