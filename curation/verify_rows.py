@@ -1,4 +1,4 @@
-"""Verification of the catalogue's own rows: nothing torn apart, no decision changed, nothing left that was taken down."""
+"""Verification of the catalogue's rows: nothing torn apart, no decision changed, nothing left that was taken down."""
 
 from __future__ import annotations
 
