@@ -31,6 +31,7 @@ class Clip(Base):
     __table_args__ = (
         UniqueConstraint("video_id", "recipe_hash", "index"),
         Index("ix_clips_state_video_id", "state", "video_id", "index"),
+        Index("ix_clips_state_id", "state", "id"),  # alone answers which clips are in a state
         one_of("state", [s.value for s in ClipState], "state"),
         CheckConstraint("end_pts > start_pts", name="range"),
         CheckConstraint("frame_count > 0", name="frame_count"),

@@ -104,6 +104,7 @@ def upgrade() -> None:
     op.create_index(op.f("ix_clips_scene"), "clips", ["scene"])
     op.drop_index(op.f("ix_clips_state"), "clips")
     op.create_index(op.f("ix_clips_state_video_id"), "clips", ["state", "video_id", "index"])
+    op.create_index(op.f("ix_clips_state_id"), "clips", ["state", "id"])
     op.create_table(
         "fingerprints",
         sa.Column("clip_id", sa.String(), nullable=False),
