@@ -19,6 +19,7 @@ from types import FrameType
 
 from annotation_server import mosaic, page
 from annotation_server.batches import BatchStore
+from annotation_server.closeups import Closeups, Maker
 from annotation_server.display import GRID, STATUS, Display, Lost
 from annotation_server.events import Bye
 from annotation_server.records import Confirmed, OpenBatch, Order, Pass, Totals
@@ -51,6 +52,8 @@ class Settings:
     port: int = 0
     server: str | None = None
     login: Login | None = None
+    closeup: Maker | None = None  # films a clip, larger, for the cell under the mouse
+    closeup_failures: tuple[type[Exception], ...] = (OSError,)  # what it raises where a clip cannot be filmed
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.annotator) <= 64 or not self.annotator.isprintable() or self.annotator.isspace():
@@ -145,6 +148,7 @@ class _Run:
         self._review = Review(self._store, min_view=settings.min_view)
         self._built: dict[object, _Prepared] = {}
         self._last_token = ""
+        self._closeups: Closeups | None = None
 
     def run(self, ready: Callable[[str], None]) -> Result:
         batch = self._store.take()
@@ -155,6 +159,8 @@ class _Run:
             ThreadPoolExecutor(1, thread_name_prefix="mosaics") as self._builder,
         ):
             self._media = Path(media)
+            if self._settings.closeup is not None:
+                self._closeups = Closeups(self._media, self._settings.closeup, failures=self._settings.closeup_failures)
             finished = False
             try:
                 first: Future[_Prepared | None] = self._builder.submit(self._prepare, batch)
@@ -173,7 +179,13 @@ class _Run:
         credentials = {"username": login.username, "password": login.password} if login else {}
         with contextlib.ExitStack() as stack:
             if self._settings.server is None:
-                server = Server(self._media, host=self._settings.host, port=self._settings.port, login=login)
+                server = Server(
+                    self._media,
+                    host=self._settings.host,
+                    port=self._settings.port,
+                    login=login,
+                    closeup=self._closeups.film if self._closeups else None,
+                )
                 stack.callback(server.start().stop)
                 # By the port, not the address: with a login the address is that of the login page.
                 host = server.address.rsplit(":", 1)[0]
@@ -194,6 +206,9 @@ class _Run:
             self._review.show(prepared.shown)
             self._last_token = prepared.shown.batch.token
             self._totals = self._store.totals()
+            if self._closeups is not None:
+                cells = prepared.shown.batch.cells
+                self._closeups.show(self._last_token, {cell.position: cell.clip_id for cell in cells})
             self._publish(prepared)
             self._builder.submit(self._prepare_ahead, prepared.shown.batch.id)
             if not announced:
@@ -231,7 +246,10 @@ class _Run:
     def _publish(self, prepared: _Prepared) -> None:
         full = mosaic.Geometry.of(self._settings.batch_size, self._settings.batch_size)
         self._show_status(prepared.shown)
-        self._display.show(GRID, page.grid(prepared.shown, prepared.geometry, full, self._source(prepared.video)))
+        video = self._source(prepared.video)
+        # A Visdom server of somebody else's has no route for them.
+        closeups = "/closeups/" if self._closeups is not None and self._settings.server is None else None
+        self._display.show(GRID, page.grid(prepared.shown, prepared.geometry, full, video, closeups))
 
     def _source(self, video: Path | None) -> str | None:
         if video is None:

@@ -19,20 +19,21 @@ from annotation_server.session import Shown
 
 LETTERS = "abcdefghijklmnopqrstvwxyz"  # u goes back to the previous batch
 KEYS = (
-    ("click, letter", "reject, or keep after all"),
-    (f"1-{len(REASONS)}", "reject the clip under the mouse, or the last one, for a reason"),
+    ("click, letter", "reject, or keep"),
+    (f"1-{len(REASONS)}", "give a reason"),
     ("Enter", "confirm, next batch"),
     ("Backspace", "clear the marks"),
     ("u", "previous batch"),
     ("Space", "pause, play"),
     ("< >", "slower, faster"),
-    ("Escape", "stop, keep all confirmed"),
+    ("Escape", "stop"),
     ("?", "more help"),
 )
 SUGGESTED = 0.5  # from this probability of a reject on, a cell is outlined
 HELP = (
     "Reject clips with cuts, fades, camera movement, captions, or that show something else. "
-    "Rest the mouse on a clip to see it larger. Reasons are optional and help to mend the filter. "
+    "Rest the mouse on a clip to see it larger. A digit rejects the clip under the mouse, or the one marked last, for "
+    "that reason; reasons are optional and help to mend the filter. Escape keeps all that was confirmed. "
     "Each cell has its letter in the corner (u is left out: it goes back). "
     "Marks are saved as you make them; a batch counts once you press Enter, "
     "and Enter works once the batch has been playing for a moment. "
@@ -71,17 +72,19 @@ def _script() -> str:
     return f'<script type="text/plain">{_static("look.js")}{_static("grid.js")}</script>{_START}'
 
 
-def grid(shown: Shown, geometry: Geometry, full: Geometry, video: str | None) -> str:
+def grid(shown: Shown, geometry: Geometry, full: Geometry, video: str | None, closeups: str | None = None) -> str:
     """The grid pane: the mosaic at the address `video`, and a transparent cell over each clip.
 
-    `geometry` is the mosaic's, `full` that of a batch of full size, which the pane keeps.
+    `geometry` is the mosaic's, `full` that of a batch of full size, which the pane keeps. Where close-ups are served,
+    their addresses begin with `closeups`.
     """
+    larger = f'data-closeups="{closeups}" ' if closeups else ""
     cells = "".join(_cell(cell, shown.unplayable.get(cell.position), geometry) for cell in shown.batch.cells)
     media = "" if video is None else f'<video src="{html.escape(video)}" autoplay loop muted playsinline></video>'
     unplayed = "" if video is None else f'<p class="sf-unplayed">{html.escape(UNPLAYED)}</p>'
     return (
         f"<style>:root{{--sf-aspect:{full.width / full.height:.4f}}}{_static('grid.css')}</style>"
-        f'<div class="sf-grid" data-token="{shown.batch.token}" '
+        f'<div class="sf-grid" data-token="{shown.batch.token}" {larger}'
         f'style="aspect-ratio:{geometry.width}/{geometry.height}">{media}{cells}{unplayed}</div>'
         f"{_script()}"
     )

@@ -19,6 +19,8 @@ import secrets
 import shutil
 import tempfile
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,7 @@ from annotation_server.lean_visdom import STATIC, SocketHandler, VisSocketHandle
 
 ENV = "curate"  # the Visdom environment of the review
 MOSAIC = re.compile(r"[0-9a-f]{32}-[0-9a-f]{8}\.mp4", re.ASCII)  # names of the files that are served
+CLOSEUP = re.compile(r"(?P<token>[0-9a-f]{32})-(?P<position>\d{1,2})\.mp4", re.ASCII)
 MAX_MESSAGE = 16 * 1024  # bytes; a pane event has about 200
 START_SECONDS = 20.0
 _STATIC = re.compile(r'^.*\{\{\s*static_url\(["\']([^"\']+)["\']\)\s*\}\}.*$', re.MULTILINE)
@@ -62,15 +65,28 @@ def is_loopback(host: str) -> bool:
 
 
 class Server:
-    """A running server on `host`:`port` (0: a free one), from `start` to `stop`. Serves the MP4 files in `media`."""
+    """A running server on `host`:`port` (0: a free one), from `start` to `stop`. Serves the MP4 files in `media`.
 
-    def __init__(self, media: Path, *, host: str = "127.0.0.1", port: int = 0, login: Login | None = None) -> None:
+    `closeup` makes a larger film of the clip at a position of a batch (by its token) and names the file in `media`;
+    None where there is no such clip to be shown now. It is called in a thread of its own, one call at a time.
+    """
+
+    def __init__(
+        self,
+        media: Path,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        login: Login | None = None,
+        closeup: Callable[[str, int], Path | None] | None = None,
+    ) -> None:
         if login is None and not is_loopback(host):
             raise ServerError(f"--host {host} can be reached by others, so it demands a login")
         self._media = media
         self._host = host
         self._wanted_port = port
         self._login = login
+        self._closeup = closeup
         self.port = 0
 
     def start(self) -> Server:
@@ -101,6 +117,7 @@ class Server:
                 media=self._media,
                 login=self._login,
                 loopback=is_loopback(self._host),
+                closeup=self._closeup,
             )
             self._http = tornado.httpserver.HTTPServer(self._app)
             self._http.add_sockets(sockets)
@@ -143,6 +160,7 @@ class Server:
 
         with contextlib.suppress(TimeoutError):
             asyncio.run_coroutine_threadsafe(halt(), self._loop).result(5)
+        self._app.closeups.shutdown(wait=True, cancel_futures=True)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
         self._scratch.cleanup()
@@ -181,7 +199,15 @@ class _Application(visdom_app.Application):
     """Visdom's application with other settings, a guarded page socket, and the media route."""
 
     def __init__(
-        self, *, port: int, env_path: str, web_root: Path, media: Path, login: Login | None, loopback: bool
+        self,
+        *,
+        port: int,
+        env_path: str,
+        web_root: Path,
+        media: Path,
+        login: Login | None,
+        loopback: bool,
+        closeup: Callable[[str, int], Path | None] | None,
     ) -> None:
         # Visdom reads these from its module when it is made; "debug", which it forces, must not restart the process.
         visdom_app.tornado_settings.update(
@@ -198,6 +224,8 @@ class _Application(visdom_app.Application):
             }
             self.login_enabled = True
         self.loopback = loopback
+        self.closeup = closeup
+        self.closeups = ThreadPoolExecutor(1, thread_name_prefix="closeups")
         self.add_handlers(
             r".*",
             [
@@ -205,6 +233,7 @@ class _Application(visdom_app.Application):
                 (r"/vis_socket", _ClientSocket, {"app": self}),
                 (r"/(?:vis_)?socket_wrap", tornado.web.ErrorHandler, {"status_code": 404}),
                 (r"/mosaics/(.*)", _MosaicHandler, {"path": str(media), "app": self}),
+                (r"/closeups/(.*)", _CloseupHandler, {"path": str(media), "app": self}),
             ],
         )
 
@@ -284,3 +313,19 @@ class _MosaicHandler(tornado.web.StaticFileHandler):
     def set_extra_headers(self, path: str) -> None:
         # A name stands for its bytes: a changed batch has another one.
         self.set_header("Cache-Control", "private, max-age=3600, immutable")
+
+
+class _CloseupHandler(_MosaicHandler):
+    """A clip of the batch on screen, larger; made when it is asked for."""
+
+    async def get(self, path: str, include_body: bool = True) -> None:
+        if self.current_user is None:
+            raise tornado.web.HTTPError(403)
+        asked = CLOSEUP.fullmatch(path)
+        if asked is None or self._app.closeup is None:
+            raise tornado.web.HTTPError(404)
+        loop = asyncio.get_running_loop()
+        made = await loop.run_in_executor(self._app.closeups, self._app.closeup, asked["token"], int(asked["position"]))
+        if made is None:
+            raise tornado.web.HTTPError(404)
+        await tornado.web.StaticFileHandler.get(self, made.name, include_body)

@@ -41,6 +41,7 @@ window.stillflowLook ||= (() => {
   function draw(mine) {
     if (source !== mine || !mine.grid.isConnected) return;
     const { canvas, video, x, y } = mine;
+    pane.classList.toggle("sf-look-rejected", getComputedStyle(mine.cell, "::after").opacity === "1");
     canvas.getContext("2d").drawImage(video, x, y, canvas.width, canvas.height, 0, 0, canvas.width, canvas.height);
     requestAnimationFrame(() => draw(mine));
   }

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import getpass
 import os
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
 from curation.commands.common import Dataset, Outcome, UsageFault, dataset_options, finish, next_command
+from curation.errors import StageError
 
 if TYPE_CHECKING:
     from annotation_server.app import Result
@@ -67,6 +70,7 @@ def annotate(
     from annotation_server.display import DisplayError
     from annotation_server.mosaic import MosaicError
     from annotation_server.records import Order, Pass
+    from curation.closeup import make_closeup
 
     login = _login(embedded.Login)
     if server is None and login is None and not embedded.is_loopback(host):
@@ -85,8 +89,10 @@ def annotate(
             port=port,
             server=server,
             login=login,
+            closeup_failures=(StageError, OSError),
         )
         with dataset.open() as catalogue:
+            settings = replace(settings, closeup=partial(make_closeup, catalogue))
             if take_over is not None:
                 freed = app.take_over(catalogue, settings, take_over)
                 click.echo(f"{freed:,} clips of {take_over}'s unfinished batches are free again", err=True)
