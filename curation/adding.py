@@ -71,6 +71,11 @@ def queue_new(session: Session, found: Sequence[Found], *, query_id: int, first_
     return Added(new=[row["id"] for row in rows], known=[known[id_] for id_ in first_named if id_ in known])
 
 
+def states_of(session: Session, ids: Sequence[str]) -> dict[str, str]:
+    """The states of those of these videos that the catalogue knows."""
+    return {id_: known.state for id_, known in _known(session, list(ids)).items()}
+
+
 def _each_once(found: Sequence[Found]) -> dict[str, Found]:
     first_named: dict[str, Found] = {}
     for video in found:
