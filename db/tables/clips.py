@@ -32,6 +32,7 @@ class Clip(Base):
         UniqueConstraint("video_id", "recipe_hash", "index"),
         Index("ix_clips_state_video_id", "state", "video_id", "index"),
         Index("ix_clips_state_id", "state", "id"),  # alone answers which clips are in a state
+        Index("ix_clips_scene_state_id", "scene", "state", "id"),  # and this one, which are of a scene
         one_of("state", [s.value for s in ClipState], "state"),
         CheckConstraint("end_pts > start_pts", name="range"),
         CheckConstraint("frame_count > 0", name="frame_count"),
@@ -50,7 +51,7 @@ class Clip(Base):
     frame_count: Mapped[int]
     short: Mapped[bool] = mapped_column(default=False)  # the video is shorter than the recipe's clip length
     section_index: Mapped[int | None]  # which of the video's sections holds it; None: the video's one file
-    scene: Mapped[str | None] = mapped_column(index=True)  # smallest clip of its cluster of near-duplicates
+    scene: Mapped[str | None]  # smallest clip of its cluster of near-duplicates
     state: Mapped[str] = mapped_column(default=ClipState.PLANNED)
     reason: Mapped[str | None]  # why it was filtered or rejected
     error: Mapped[str | None]  # "<class>: <what happened>" of a stage that failed on it

@@ -101,7 +101,7 @@ def upgrade() -> None:
     op.add_column("clips", sa.Column("scene", sa.String(), nullable=True))
     op.add_column("clips", sa.Column("sha256", sa.String(length=64), nullable=True))
     op.add_column("clips", sa.Column("bytes", sa.Integer(), nullable=True))
-    op.create_index(op.f("ix_clips_scene"), "clips", ["scene"])
+    op.create_index(op.f("ix_clips_scene_state_id"), "clips", ["scene", "state", "id"])
     op.drop_index(op.f("ix_clips_state"), "clips")
     op.create_index(op.f("ix_clips_state_video_id"), "clips", ["state", "video_id", "index"])
     op.create_index(op.f("ix_clips_state_id"), "clips", ["state", "id"])
