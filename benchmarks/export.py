@@ -24,7 +24,7 @@ from sqlalchemy import select
 
 from curation.decode import resized
 from curation.export import export_clips
-from curation.export_plan import ExportRecipe
+from curation.export_recipe import ExportRecipe
 from curation.plan import CutRecipe
 from curation.sources import locate
 from db.engine import Catalogue, create, open_catalogue

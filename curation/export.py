@@ -6,6 +6,7 @@ whatever is killed in between, the next export finds what is there and does the 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,9 +17,11 @@ import h5py
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
+from curation.export_adopt import adopt
 from curation.export_lock import exporting
-from curation.export_plan import SHARDS, ExportRecipe, newest_export, plan_export, wanted_clips
-from curation.export_shards import ClipFailure, adopt, make_shard
+from curation.export_plan import Prescribed, newest_export, plan_export, wanted_clips
+from curation.export_recipe import ExportRecipe, FormatName
+from curation.export_shards import ClipFailure, make_shard
 from curation.recipes import keep_recipe
 from db.engine import Catalogue
 from db.leases import Claim, finish
@@ -54,28 +57,30 @@ def export_clips(
     recipe: ExportRecipe,
     *,
     shard_bytes: int = SHARD_BYTES,
+    prescribed: Sequence[Prescribed] = (),
     workers: int = 1,
     planned: Callable[[int], None] = lambda clips: None,
     clip_done: Callable[[str], None] = lambda clip: None,
 ) -> ExportResult:
     """Bring the shards up to date with the accepted clips. `planned` is told how many clips will be decoded.
 
+    `prescribed` shards are made first, with their names and orders (`plan_export`).
     Raises `SplitMissingError`, `NothingAcceptedError`, `ExportBusyError`, and `OSError` for a full disk.
     """
-    folder = catalogue.folder / SHARDS
+    folder = catalogue.folder / recipe.layout.folder
     folder.mkdir(exist_ok=True)
-    with exporting(catalogue, folder) as claimed:
+    with exporting(catalogue) as claimed:
         for leftover in folder.glob(".*.part"):
             leftover.unlink()
         _settle(catalogue)
         with catalogue.reading() as session:
             wanted = wanted_clips(session, recipe)
-            if not wanted and newest_export(session) is None:
+            if not wanted and newest_export(session, recipe.format) is None:
                 raise NothingAcceptedError("no clip is accepted")
         _remember(catalogue, recipe)
         remarks = adopt(catalogue, recipe, wanted)
         with catalogue.reading() as session:
-            plan = plan_export(session, catalogue.folder, recipe, wanted, shard_bytes)
+            plan = plan_export(session, catalogue.folder, recipe, wanted, shard_bytes, prescribed)
         planned(sum(len(new.clips) for new in plan.new))
         written: list[int] = []
         failures: list[ClipFailure] = []
@@ -112,9 +117,9 @@ def accept_unreviewed(catalogue: Catalogue) -> int:
         return move_clips(session, pending, ClipState.ACCEPTED)
 
 
-def newest_shards(session: Session) -> dict[str, str]:
-    """Each clip of the newest export -> its shard's file, relative to the dataset folder."""
-    newest = newest_export(session)
+def newest_shards(session: Session, format: FormatName = "hdf5") -> dict[str, str]:
+    """Each clip of the newest export of a format -> its shard's file, relative to the dataset folder."""
+    newest = newest_export(session, format)
     if newest is None:
         return {}
     rows = session.execute(
@@ -129,15 +134,22 @@ def newest_shards(session: Session) -> dict[str, str]:
 def entries(session: Session, shard_ids: Sequence[int]) -> list[ShardEntry]:
     """Shards as a manifest lists them: by split, then by file."""
     shards = session.scalars(select(Shard).where(Shard.id.in_(shard_ids))).all()
+    clips: dict[int, list[str]] = defaultdict(list)
+    for shard_id, clip_id in session.execute(
+        select(ShardClip.shard_id, ShardClip.clip_id)
+        .where(ShardClip.shard_id.in_(shard_ids))
+        .order_by(ShardClip.shard_id, ShardClip.position)
+    ):
+        clips[shard_id].append(clip_id)
     return [
         ShardEntry(
             file=Path(shard.file).name,
             split=shard.split,
             sha256=shard.sha256,
             bytes=shard.bytes,
-            clips=len(shard.clips),
+            clips=len(clips[shard.id]),
             frames=shard.frames,
-            clip_ids=tuple(clip.clip_id for clip in shard.clips),
+            clip_ids=tuple(clips[shard.id]),
         )
         for shard in sorted(shards, key=lambda shard: (SPLITS.index(shard.split), shard.file))
     ]
@@ -164,8 +176,9 @@ def _publish(
     catalogue: Catalogue, claimed: Claim, recipe: ExportRecipe, shards: Sequence[int]
 ) -> tuple[int | None, bool]:
     """Make these shards the newest version, unless they are. Returns its number, and whether it is a new one."""
+    folder = recipe.layout.folder
     with catalogue.writing() as session:
-        newest = newest_export(session)
+        newest = newest_export(session, recipe.format)
         if newest is None and not shards:
             return None, False
         same = (
@@ -177,14 +190,14 @@ def _publish(
             number = newest.version
         else:
             number = (session.scalar(select(func.max(Export.version))) or 0) + 1
-            manifest = f"{SHARDS}/manifest-{number}.json"
-            session.add(Export(version=number, recipe_hash=recipe.hash, manifest=manifest))
+            manifest = f"{folder}/manifest-{number}.json"
+            session.add(Export(version=number, recipe_hash=recipe.hash, format=recipe.format, manifest=manifest))
             session.flush()
             session.add_all(ExportShard(version=number, shard_id=shard) for shard in shards)
         listed = entries(session, shards)
-    if not same or not _in_place(catalogue.folder / SHARDS, number, listed):
+    if not same or not _in_place(catalogue.folder / folder, number, listed):
         write_manifest(
-            catalogue.folder / SHARDS, version=number, recipe=recipe.settings(), tools=tools(), shards=listed
+            catalogue.folder / folder, version=number, recipe=recipe.settings(), tools=tools(), shards=listed
         )
     with catalogue.writing() as session:
         finish(session, claimed)
@@ -217,7 +230,7 @@ def _totals(session: Session, shards: Sequence[int]) -> tuple[int, int, int]:
 
 def tools() -> dict[str, str]:
     """Versions of what a shard's bytes may depend on."""
-    names = ("stillflow", "av", "numpy", "h5py")
+    names = ("stillflow", "av", "numpy", "h5py", "opencv-python-headless")
     return {
         **{name: version(name) for name in names},
         "ffmpeg": av.ffmpeg_version_info,

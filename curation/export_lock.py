@@ -6,17 +6,17 @@ import contextlib
 import fcntl
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 
 from sqlalchemy import literal, select, update
 
+from curation.export_recipe import HDF5
 from db.engine import Catalogue
 from db.leases import Claim, claim, held, release, worker_name
 from db.models import Lease
 
 STAGE = "export"
 ITEM = "dataset"
-LOCK = ".lock"  # in the shards folder
+LOCK = ".lock"  # in the shards folder, for exports of all formats
 
 
 class ExportBusyError(Exception):
@@ -24,13 +24,15 @@ class ExportBusyError(Exception):
 
 
 @contextlib.contextmanager
-def exporting(catalogue: Catalogue, folder: Path) -> Iterator[Claim]:
-    """Hold the shards folder and the export's lease while the block runs. Raises `ExportBusyError`.
+def exporting(catalogue: Catalogue) -> Iterator[Claim]:
+    """Hold the dataset's exports and their lease while the block runs. Raises `ExportBusyError`.
 
     The file lock ends with its process, however that dies; so with the lock in hand, a lease that is still held from
     this machine is a dead one's, and nobody waits for it to expire.
     """
     busy = ExportBusyError(f"another export of {catalogue.folder} is running; run this one again when it has ended")
+    folder = catalogue.folder / HDF5.folder
+    folder.mkdir(exist_ok=True)
     with (folder / LOCK).open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

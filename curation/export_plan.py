@@ -1,69 +1,30 @@
 """What an export has to do: which clips are wanted, which shards still serve, which have to be made.
 
 A clip already in a shard of the same recipe and split stays there for as long as the whole shard is wanted; all other
-clips go to new shards. Nothing is decoded here.
+clips go to new shards. Nothing is decoded here, and nothing is asked of the catalogue clip by clip.
 """
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from curation.export_recipe import HDF5, ExportRecipe, Format, FormatName
+from curation.export_side import ExtraFile, MaskFile, extra_types, extras_of_videos, masks_of_clips, side_hash
 from curation.resample import Grid
 from db.models import Clip, Export, ExportShard, Shard, ShardClip, Split, Video
-from db.recipes import recipe_hash
-from db.shards import SPLITS, ClipRow
+from db.shards import SPLITS, ClipRow, ExtraType
 from db.states import ClipState
-
-SHARD_NAME = re.compile(rf"({'|'.join(SPLITS)})-(\d{{5,}})\.h5")
-SHARDS = "shards"  # the folder, in the dataset
 
 
 class SplitMissingError(Exception):
     """Accepted clips whose videos have no split yet."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportRecipe:
-    """All that the pixels of an export depend on. Frames are `size` x `size`; `fps` None keeps the source's frames."""
-
-    size: int = 128
-    fit: Literal["crop", "squash"] = "crop"
-    fps: Fraction | None = Fraction(25)
-
-    def __post_init__(self) -> None:
-        if not 8 <= self.size <= 4096:
-            raise ValueError(f"size must be from 8 to 4096 pixels, not {self.size}")
-        if self.fps is not None and not 0 < self.fps <= 1000:
-            raise ValueError(f"fps must be above 0 and at most 1000, not {self.fps}")
-
-    def settings(self) -> dict[str, Any]:
-        """As stored and hashed."""
-        return {
-            "kind": "export",
-            "version": 1,
-            "size": self.size,
-            "fit": self.fit,
-            "fps": "native" if self.fps is None else str(self.fps),
-            "codec": "raw",
-        }
-
-    @property
-    def hash(self) -> str:
-        return recipe_hash(self.settings())
-
-    @property
-    def shard_fps(self) -> float:
-        """As a shard states it: 0 for native."""
-        return 0.0 if self.fps is None else float(self.fps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,15 +34,27 @@ class WantedClip:
     row: ClipRow
     split: str
     grid: Grid
+    extras: tuple[ExtraFile, ...] = ()
+    masks: tuple[MaskFile, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewShard:
-    """A shard to be made, of these clips in this order."""
+    """A shard to be made, of these clips in this order. `extras` are those that all of them have."""
 
-    file: str  # in the shards folder
+    file: str  # in the format's folder
     split: str
     clips: tuple[WantedClip, ...]
+    extras: Mapping[str, ExtraType]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prescribed:
+    """A shard that shall be made just so, where its clips are wanted: `clips` by id, in their order."""
+
+    file: str  # in the format's folder
+    split: str
+    clips: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,17 +72,33 @@ def wanted_clips(session: Session, recipe: ExportRecipe) -> dict[str, WantedClip
     Raises `SplitMissingError` if a video has no split.
     """
     rows = session.execute(
-        select(Clip, Video, Split.name)
+        select(
+            Clip.id,
+            Clip.video_id,
+            Clip.start_pts,
+            Clip.end_pts,
+            Clip.time_base_num,
+            Clip.time_base_den,
+            Clip.start,
+            Clip.end,
+            Clip.frame_count,
+            Video.source,
+            Video.licence,
+            Video.label,
+            Split.name.label("split"),
+        )
         .join(Video, Video.id == Clip.video_id)
         .outerjoin(Split, Split.video_id == Clip.video_id)
         .where(Clip.state == ClipState.ACCEPTED)
         .order_by(Clip.video_id, Clip.start_pts, Clip.id)
     )
+    extras = extras_of_videos(session)
+    masks = masks_of_clips(session, recipe.masks) if recipe.masks else {}
     wanted: dict[str, WantedClip] = {}
     missing: set[str] = set()
-    for clip, video, split in rows:
-        if split is None:
-            missing.add(video.id)
+    for clip in rows:
+        if clip.split is None:
+            missing.add(clip.video_id)
             continue
         grid = Grid(
             start_pts=clip.start_pts,
@@ -118,77 +107,118 @@ def wanted_clips(session: Session, recipe: ExportRecipe) -> dict[str, WantedClip
             frame_count=clip.frame_count,
             fps=recipe.fps,
         )
+        beside = extras.get(clip.video_id, ()), masks.get(clip.id, ())
         row = ClipRow(
             id=clip.id,
-            video_id=video.id,
-            source_url=video.source,
-            licence=video.licence or "",
-            label=video.label or "",
+            video_id=clip.video_id,
+            source_url=clip.source,
+            licence=clip.licence or "",
+            label=clip.label or "",
             start=clip.start,
             end=clip.end,
             fps=grid.rate,
             length=grid.length,
+            side=side_hash(*beside),
         )
-        wanted[clip.id] = WantedClip(row=row, split=split, grid=grid)
+        wanted[clip.id] = WantedClip(row=row, split=clip.split, grid=grid, extras=beside[0], masks=beside[1])
     if missing:
         raise SplitMissingError(f"no split yet for {len(missing):,} of the videos with accepted clips")
     return wanted
 
 
 def plan_export(
-    session: Session, folder: Path, recipe: ExportRecipe, wanted: Mapping[str, WantedClip], shard_bytes: int
+    session: Session,
+    folder: Path,
+    recipe: ExportRecipe,
+    wanted: Mapping[str, WantedClip],
+    shard_bytes: int,
+    prescribed: Sequence[Prescribed] = (),
 ) -> Plan:
-    """Which shards to keep and which to make so that every wanted clip is in exactly one. `folder`: the dataset's."""
-    newest = newest_export(session)
+    """Which shards to keep and which to make so that every wanted clip is in exactly one. `folder`: the dataset's.
+
+    `prescribed` shards are made first, with their names and orders: each whose clips are all wanted, in its split,
+    and in no kept shard, and whose name was never used. The other clips are laid out as ever.
+    """
+    newest = newest_export(session, recipe.format)
     current = (
         []
         if newest is None
         else list(session.scalars(select(ExportShard.shard_id).where(ExportShard.version == newest.version)))
     )
-    kept = _kept(session, folder, recipe, wanted, set(current))
-    covered = set(session.scalars(select(ShardClip.clip_id).where(ShardClip.shard_id.in_(kept))))
-    dropped = session.scalars(
-        select(Shard.file)
-        .where(Shard.id.in_(set(current) - set(kept)), Shard.recipe_hash == recipe.hash)
-        .order_by(Shard.file)
-    )
-    left = [clip for clip in wanted.values() if clip.row.id not in covered]
-    frame_bytes = recipe.size * recipe.size * 3
-    numbers = next_numbers(session, folder)
-    new = []
+    kept, covered = _kept(session, folder, recipe, wanted, set(current))
+    serving = set(kept)
+    dropped = [
+        file
+        for shard, file in session.execute(select(Shard.id, Shard.file).where(Shard.recipe_hash == recipe.hash))
+        if shard in set(current) - serving
+    ]
+    left = {clip: each for clip, each in wanted.items() if clip not in covered}
+    types = extra_types(folder, (file for clip in left.values() for file in clip.extras))
+    used = _used(session, folder, recipe.layout)
+    new: list[NewShard] = []
+    for shard in prescribed:
+        clips = [left[clip] for clip in shard.clips if clip in left]
+        parsed = recipe.layout.parse(shard.file)
+        if (
+            parsed is None
+            or parsed in used
+            or not clips
+            or len(clips) != len(shard.clips)
+            or len({clip.row.id for clip in clips}) != len(clips)
+            or any(clip.split != shard.split for clip in clips)
+            or len({_signature(clip, types) for clip in clips}) != 1
+        ):
+            continue
+        used.add(parsed)
+        for clip in clips:
+            del left[clip.row.id]
+        new.append(_new_shard(shard.file, shard.split, clips, types))
+    numbers = {split: max((n + 1 for name, n in used if name == split), default=0) for split in SPLITS}
     for split in SPLITS:
-        groups = _groups([clip for clip in left if clip.split == split], frame_bytes, shard_bytes)
-        for number, clips in enumerate(groups, numbers[split]):
-            new.append(NewShard(file=f"{split}-{number:05d}.h5", split=split, clips=tuple(clips)))
-    return Plan(kept=tuple(kept), new=tuple(new), dropped=tuple(dropped))
+        of_split = [clip for clip in left.values() if clip.split == split]
+        for number, clips in enumerate(_groups(of_split, types, recipe, shard_bytes), numbers[split]):
+            new.append(_new_shard(recipe.layout.file(split, number), split, clips, types))
+    return Plan(kept=tuple(kept), new=tuple(new), dropped=tuple(sorted(dropped)))
 
 
-def newest_export(session: Session) -> Export | None:
-    """The newest finished export."""
-    return session.scalar(select(Export).where(Export.complete).order_by(Export.version.desc()).limit(1))
+def newest_export(session: Session, format: FormatName = "hdf5") -> Export | None:
+    """The newest finished export of a format."""
+    return session.scalar(
+        select(Export).where(Export.complete, Export.format == format).order_by(Export.version.desc()).limit(1)
+    )
 
 
-def next_numbers(session: Session, folder: Path) -> dict[str, int]:
-    """The next shard number of each split, above all that were ever used."""
+def newest_exports(session: Session) -> dict[FormatName, Export]:
+    """The newest finished export of each format that there is one of."""
+    found: dict[FormatName, Export | None] = {
+        "hdf5": newest_export(session),
+        "webdataset": newest_export(session, "webdataset"),
+    }
+    return {name: export for name, export in found.items() if export is not None}
+
+
+def _used(session: Session, folder: Path, layout: Format) -> set[tuple[str, int]]:
+    """The (split, number) of all shards of a format that ever were, and of files that are there."""
     names = [Path(file).name for file in session.scalars(select(Shard.file))]
-    names += [path.name for path in (folder / SHARDS).glob("*.h5")]
-    numbers = dict.fromkeys(SPLITS, 0)
-    for name in names:
-        if found := SHARD_NAME.fullmatch(name):
-            numbers[found[1]] = max(numbers[found[1]], int(found[2]) + 1)
-    return numbers
+    names += [path.name for path in (folder / layout.folder).glob(f"*{layout.suffix}")]
+    return {parsed for name in names if (parsed := layout.parse(name))}
 
 
 def _kept(
     session: Session, folder: Path, recipe: ExportRecipe, wanted: Mapping[str, WantedClip], current: set[int]
-) -> list[int]:
-    """Shards that are wanted whole and hold no clip twice, those of the newest export first, then newer ones."""
+) -> tuple[list[int], set[str]]:
+    """Shards that are wanted whole and hold no clip twice, those of the newest export first, then newer ones.
+
+    Also the ids of the clips that they hold.
+    """
     shards = session.scalars(select(Shard).where(Shard.recipe_hash == recipe.hash)).all()
-    members: dict[int, list[str]] = defaultdict(list)
-    for shard_id, clip_id in session.execute(
-        select(ShardClip.shard_id, ShardClip.clip_id).join(Shard).where(Shard.recipe_hash == recipe.hash)
+    members: dict[int, dict[str, str]] = defaultdict(dict)
+    for shard_id, clip_id, side in session.execute(
+        select(ShardClip.shard_id, ShardClip.clip_id, ShardClip.side)
+        .join(Shard)
+        .where(Shard.recipe_hash == recipe.hash)
     ):
-        members[shard_id].append(clip_id)
+        members[shard_id][clip_id] = side or ""
     kept: list[int] = []
     covered: set[str] = set()
     for shard in sorted(shards, key=lambda shard: (shard.id not in current, -shard.id)):
@@ -196,27 +226,62 @@ def _kept(
         if covered.isdisjoint(clips) and _serves(shard, clips, folder, wanted):
             kept.append(shard.id)
             covered.update(clips)
-    return kept
+    return kept, covered
 
 
-def _serves(shard: Shard, clips: Iterable[str], folder: Path, wanted: Mapping[str, WantedClip]) -> bool:
+def _serves(shard: Shard, clips: Mapping[str, str], folder: Path, wanted: Mapping[str, WantedClip]) -> bool:
     path = folder / shard.file
     return (
-        all(clip in wanted and wanted[clip].split == shard.split for clip in clips)
+        all(
+            clip in wanted and wanted[clip].split == shard.split and wanted[clip].row.side == side
+            for clip, side in clips.items()
+        )
         and path.is_file()
         and path.stat().st_size == shard.bytes
     )
 
 
-def _groups(clips: Sequence[WantedClip], frame_bytes: int, shard_bytes: int) -> list[list[WantedClip]]:
-    """Clips in order, cut into shards of at most `shard_bytes` of frames; a larger clip is a shard of its own."""
-    groups: list[list[WantedClip]] = []
-    filled = 0
+Types = Mapping[str, ExtraType | None]  # an extra's path -> what its rows are, None where it cannot be read
+Signature = tuple[tuple[str, str, tuple[int, ...]], ...]
+
+
+def _signature(clip: WantedClip, types: Types) -> Signature:
+    """The extras that a clip has: all clips of a shard have the same ones. One that cannot be read stands apart."""
+    kinds = ((file.name, types[file.path]) for file in clip.extras)
+    return tuple((name, kind.dtype, kind.shape) if kind else (name, "", ()) for name, kind in kinds)
+
+
+def _new_shard(file: str, split: str, clips: Sequence[WantedClip], types: Types) -> NewShard:
+    kinds = {extra.name: types[extra.path] for extra in clips[0].extras}
+    return NewShard(
+        file=file,
+        split=split,
+        clips=tuple(clips),
+        extras={name: kind for name, kind in kinds.items() if kind is not None},
+    )
+
+
+def _groups(
+    clips: Iterable[WantedClip], types: Types, recipe: ExportRecipe, shard_bytes: int
+) -> list[list[WantedClip]]:
+    """Clips in order, cut into shards of about `shard_bytes`; a larger clip is a shard of its own.
+
+    Clips without extras come first, then those of each set of extras in its turn.
+    """
+    alike: dict[Signature, list[WantedClip]] = defaultdict(list)
     for clip in clips:
-        size = clip.row.length * frame_bytes
-        if not groups or filled + size > shard_bytes:
-            groups.append([])
-            filled = 0
-        groups[-1].append(clip)
-        filled += size
+        alike[_signature(clip, types)].append(clip)
+    groups: list[list[WantedClip]] = []
+    for signature in sorted(alike):
+        filled: int | None = None
+        for clip in alike[signature]:
+            size = clip.row.length * recipe.frame_bytes + len(clip.masks) * recipe.size**2
+            if filled is None or filled + size > shard_bytes:
+                groups.append([])
+                filled = 0
+            groups[-1].append(clip)
+            filled += size
     return groups
+
+
+SHARDS = HDF5.folder

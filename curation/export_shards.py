@@ -3,35 +3,38 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
 from curation.cut import fail_video
 from curation.errors import ErrorClass, StageError
+from curation.export_beside import Beside, ClipSource, Places
 from curation.export_lock import STAGE
-from curation.export_plan import SHARD_NAME, SHARDS, ExportRecipe, NewShard, WantedClip
+from curation.export_plan import NewShard, WantedClip
+from curation.export_recipe import ExportRecipe
 from curation.resample import read_clip
-from curation.sources import locate_clip
+from curation.sources import locate, locate_clip
+from curation.webdataset import TarWriter
 from db.engine import Catalogue
-from db.files import sha256_of
 from db.leases import worker_name
 from db.models import Attempt, Clip, Shard, ShardClip, Video, now
-from db.shards import ShardError, ShardInfo, ShardReader, ShardWriter
+from db.shards import NO_SIDE, ShardInfo, ShardWriter, Side, SideLayout, shard_attributes
 from db.states import VideoState
 
 J = TypeVar("J")
 R = TypeVar("R")
 Frames = NDArray[np.uint8]
+CHUNK = 500  # ids asked for in one query
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,18 @@ class ClipFailure:
     clip_id: str
     source: str
     error: str
+
+
+class Writer(Protocol):
+    """What writes a shard, in either format."""
+
+    def write(self, frames: Frames, side: Side = NO_SIDE) -> None: ...
+    def leave_out(self) -> None: ...
+    def close(self) -> ShardInfo: ...
+    def __enter__(self) -> Writer: ...
+    def __exit__(self, *exc: object) -> None: ...
+    @property
+    def written(self) -> int: ...
 
 
 def make_shard(
@@ -53,36 +68,33 @@ def make_shard(
 ) -> tuple[int | None, list[ClipFailure]]:
     """Write a shard of all clips that decode. Returns its id (None if none did) and what failed, recorded already."""
     started = now()
-    with catalogue.reading() as session:
-        paths = {clip.row.id: _source(catalogue, session, clip.row.id) for clip in new.clips}
+    sources = _sources(catalogue, new.clips)
+    beside = Beside(catalogue.folder, recipe, new)
+    places = {clip.row.id: _attempt(beside.places, clip, sources[clip.row.id]) for clip in new.clips}
 
-    def read(clip: WantedClip) -> Frames | StageError:
-        path = paths[clip.row.id]
-        if isinstance(path, StageError):
-            return path
+    def read(clip: WantedClip) -> tuple[Frames, Side] | StageError:
+        source, place = sources[clip.row.id], places[clip.row.id]
+        if isinstance(source, StageError):
+            return source
+        if isinstance(place, StageError):
+            return place
         try:
-            return read_clip(path, clip.grid, size=recipe.size, fit=recipe.fit)
+            side = beside.read(clip, source, place)
+            return read_clip(source.path, clip.grid, size=recipe.size, fit=recipe.fit), side
         except StageError as error:
             return error
 
     failed: list[tuple[WantedClip, StageError]] = []
     info: ShardInfo | None = None
-    with ShardWriter(
-        catalogue.folder / SHARDS / new.file,
-        split=new.split,
-        height=recipe.size,
-        width=recipe.size,
-        fps=recipe.shard_fps,
-        recipe=recipe.settings(),
-        rows=[clip.row for clip in new.clips],
-        tool_version=tool_version(),
-    ) as writer:
-        for clip, frames in in_order(read, new.clips, workers):
-            if isinstance(frames, StageError):
+    announced = [len(place.masks) if isinstance(place, Places) else 0 for place in places.values()]
+    layout = SideLayout(extras=new.extras, masks=announced)
+    with _writer(catalogue.folder / recipe.layout.folder / new.file, recipe, new, layout) as writer:
+        for clip, result in in_order(read, new.clips, workers):
+            if isinstance(result, StageError):
                 writer.leave_out()
-                failed.append((clip, frames))
+                failed.append((clip, result))
             else:
-                writer.write(frames)
+                writer.write(*result)
             clip_done(clip.row.id)
         if writer.written:
             info = writer.close()
@@ -94,6 +106,33 @@ def make_shard(
         ClipFailure(clip_id=clip.row.id, source=clip.row.source_url, error=str(error)) for clip, error in failed
     ]
     return shard_id, failures
+
+
+def _writer(path: Path, recipe: ExportRecipe, new: NewShard, side: SideLayout) -> Writer:
+    rows = [clip.row for clip in new.clips]
+    if recipe.format == "webdataset":
+        attributes = shard_attributes(
+            split=new.split,
+            height=recipe.size,
+            width=recipe.size,
+            fps=recipe.shard_fps,
+            recipe=recipe.settings(),
+            tool_version=tool_version(),
+            codec=recipe.codec,
+        )
+        return TarWriter(path, attributes=attributes, rows=rows, codec=recipe.codec, side=side)
+    return ShardWriter(
+        path,
+        split=new.split,
+        height=recipe.size,
+        width=recipe.size,
+        fps=recipe.shard_fps,
+        recipe=recipe.settings(),
+        rows=rows,
+        tool_version=tool_version(),
+        codec=recipe.codec,
+        side=side,
+    )
 
 
 def in_order(work: Callable[[J], R], jobs: Iterable[J], workers: int) -> Iterator[tuple[J, R]]:
@@ -123,7 +162,7 @@ def in_order(work: Callable[[J], R], jobs: Iterable[J], workers: int) -> Iterato
 def record(session: Session, recipe: ExportRecipe, info: ShardInfo, started: datetime) -> int:
     """Put a finished shard, whose file is in place, into the catalogue. Returns its id."""
     shard = Shard(
-        file=f"{SHARDS}/{info.path.name}",
+        file=f"{recipe.layout.folder}/{info.path.name}",
         split=info.split,
         recipe_hash=recipe.hash,
         sha256=info.sha256,
@@ -132,11 +171,35 @@ def record(session: Session, recipe: ExportRecipe, info: ShardInfo, started: dat
     )
     session.add(shard)
     session.flush()
-    worker = worker_name()
-    for position, (row, digest) in enumerate(zip(info.rows, info.clip_sha256, strict=True)):
-        session.add(ShardClip(shard_id=shard.id, position=position, clip_id=row.id, length=row.length, sha256=digest))
-        session.add(Attempt(stage=STAGE, item_id=row.id, worker=worker, started_at=started, outcome="done"))
-    session.flush()
+    worker, ended = worker_name(), now()
+    session.execute(
+        insert(ShardClip),
+        [
+            {
+                "shard_id": shard.id,
+                "position": position,
+                "clip_id": row.id,
+                "length": row.length,
+                "sha256": digest,
+                "side": row.side or None,
+            }
+            for position, (row, digest) in enumerate(zip(info.rows, info.clip_sha256, strict=True))
+        ],
+    )
+    session.execute(
+        insert(Attempt),
+        [
+            {
+                "stage": STAGE,
+                "item_id": row.id,
+                "worker": worker,
+                "started_at": started,
+                "ended_at": ended,
+                "outcome": "done",
+            }
+            for row in info.rows
+        ],
+    )
     inside = select(ShardClip.clip_id).where(ShardClip.shard_id == shard.id)
     session.execute(
         update(Clip)
@@ -147,55 +210,45 @@ def record(session: Session, recipe: ExportRecipe, info: ShardInfo, started: dat
     return shard.id
 
 
-def adopt(catalogue: Catalogue, recipe: ExportRecipe, wanted: Mapping[str, WantedClip]) -> list[str]:
-    """Take in whole shards that an export wrote but was killed before recording. Returns remarks on other strays."""
-    with catalogue.reading() as session:
-        known = set(session.scalars(select(Shard.file)))
-    remarks = []
-    for path in sorted((catalogue.folder / SHARDS).glob("*.h5")):
-        if f"{SHARDS}/{path.name}" in known or not SHARD_NAME.fullmatch(path.name):
-            continue
-        info = _as_written(path, recipe, wanted)
-        if info is None:
-            remarks.append(f"{SHARDS}/{path.name} belongs to no export of this dataset; delete it if nothing needs it")
-            continue
-        with catalogue.writing() as session:
-            record(session, recipe, info, now())
-    return remarks
-
-
-def _as_written(path: Path, recipe: ExportRecipe, wanted: Mapping[str, WantedClip]) -> ShardInfo | None:
-    """What a stray shard is, if this export would write its clips just so."""
-    try:
-        with ShardReader(path) as reader:
-            rows = reader.rows
-            if reader.recipe_hash != recipe.hash or not all(
-                row.id in wanted and wanted[row.id].row == row and wanted[row.id].split == reader.split for row in rows
-            ):
-                return None
-            if reader.damaged_clips():
-                return None
-            return ShardInfo(
-                path=path,
-                split=reader.split,
-                sha256=sha256_of(path),
-                bytes=path.stat().st_size,
-                frames=reader.frame_count,
-                rows=rows,
-                clip_sha256=reader.clip_sha256,
-            )
-    except ShardError:
-        return None
-
-
 def tool_version() -> str:
     """What writes the shards."""
     return f"stillflow {version('stillflow')}"
 
 
-def _source(catalogue: Catalogue, session: Session, clip_id: str) -> Path | StageError:
+def _sources(catalogue: Catalogue, clips: Sequence[WantedClip]) -> Mapping[str, ClipSource | StageError]:
+    """Where each clip's frames are, or why nowhere."""
+    found: dict[str, ClipSource | StageError] = {}
+    with catalogue.reading() as session:
+        for first in range(0, len(clips), CHUNK):
+            some = clips[first : first + CHUNK]
+            # Loaded at once; the session then has them at hand, one by one.
+            videos = session.scalars(select(Video).where(Video.id.in_({clip.row.video_id for clip in some}))).all()
+            rows = session.scalars(select(Clip).where(Clip.id.in_([clip.row.id for clip in some]))).all()
+            of_id = {video.id: video for video in videos}
+            for row in rows:
+                found[row.id] = _source(catalogue, session, row, of_id[row.video_id])
+    return {clip.row.id: found[clip.row.id] for clip in clips}
+
+
+def _source(catalogue: Catalogue, session: Session, clip: Clip, video: Video) -> ClipSource | StageError:
     try:
-        return locate_clip(catalogue, session, session.get_one(Clip, clip_id))
+        path = locate_clip(catalogue, session, clip)
+    except StageError as error:
+        return error
+    try:
+        whole = locate(catalogue, video)
+    except StageError:  # its clips have files of their own
+        whole = None
+    return ClipSource(path=path, whole=whole, start=clip.start, rate=video.fps, frames=video.frames)
+
+
+def _attempt(
+    places: Callable[[WantedClip, ClipSource], Places], clip: WantedClip, source: ClipSource | StageError
+) -> Places | StageError:
+    if isinstance(source, StageError):
+        return source
+    try:
+        return places(clip, source)
     except StageError as error:
         return error
 

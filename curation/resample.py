@@ -7,7 +7,7 @@ Shape letters: L output frames of a clip, H height, W width.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -74,6 +74,14 @@ class Grid:
         step, late = self.time_base * self.fps, self.tolerance * self.fps
         denominator = math.lcm(step.denominator, late.denominator)
         return int(step * denominator), int(late * denominator), denominator
+
+
+def shown(pts: Sequence[int], grid: Grid) -> NDArray[np.int64]:
+    """Which of a clip's source frames, whose times are `pts` in order, each output frame shows: (L,), from 0."""
+    if grid.fps is None:
+        return np.arange(len(pts), dtype=np.int64)
+    first = np.array([grid.first_at(one) for one in pts], np.int64)
+    return np.maximum(np.searchsorted(first, np.arange(grid.length), side="right") - 1, 0)
 
 
 def fill(frames: Iterable[tuple[int, NDArray[np.uint8]]], grid: Grid, out: NDArray[np.uint8]) -> int:

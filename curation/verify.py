@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from curation.export_plan import SHARD_NAME
+from curation.export_recipe import FORMATS
+from curation.webdataset_reader import TarReader, open_shard
 from db.files import sha256_of
 from db.shards import MANIFEST, SPLITS, ClipRow, Manifest, ShardEntry, ShardError, ShardReader, read_manifest
 
@@ -54,12 +55,15 @@ class CheckedFolder:
 def check_shard(path: Path) -> CheckedShard:
     """Look at a file by itself: readable, consistent, and every clip's bytes as recorded."""
     try:
-        with ShardReader(path) as reader, ThreadPoolExecutor(1) as pool:
+        with open_shard(path) as reader, ThreadPoolExecutor(1) as pool:
             rows = reader.rows  # opens, and raises, before the file is hashed
             whole = pool.submit(sha256_of, path)
             messages = [*_inconsistencies(reader)]
             messages += [
-                f"the frames of clip {clip} are not those that were written" for clip in reader.damaged_clips()
+                f"the frames of clip {clip} are not those that were written" for clip in reader.damaged_frames()
+            ]
+            messages += [
+                f"the extras or masks of clip {clip} are not those that were written" for clip in reader.damaged_sides()
             ]
             return CheckedShard(
                 file=path.name,
@@ -154,7 +158,7 @@ def _differences(entry: ShardEntry, shard: CheckedShard) -> list[str]:
     return told
 
 
-def _inconsistencies(reader: ShardReader) -> list[str]:
+def _inconsistencies(reader: ShardReader | TarReader) -> list[str]:
     """What a readable shard says about itself that cannot all be true."""
     told = []
     rows, attributes = reader.rows, reader.attributes
@@ -177,7 +181,8 @@ def _inconsistencies(reader: ShardReader) -> list[str]:
         told.append("its recipe does not have the hash that it states")
     if reader.split not in SPLITS:
         told.append(f"its split {reader.split!r} is none of {', '.join(SPLITS)}")
-    name = SHARD_NAME.fullmatch(reader.path.name)
-    if name and name[1] != reader.split:
-        told.append(f"it is named after {name[1]} and holds clips for {reader.split}")
+    for layout in FORMATS.values():
+        name = layout.parse(reader.path.name)
+        if name and name[0] != reader.split:
+            told.append(f"it is named after {name[0]} and holds clips for {reader.split}")
     return told

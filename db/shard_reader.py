@@ -147,21 +147,31 @@ class ShardReader:
             labels=tables.labels[begin:stop],
         )
 
-    def damaged_clips(self) -> list[str]:
-        """Ids of the clips whose frames, extras or masks do not have the hashes that the file records."""
+    def damaged_frames(self) -> list[str]:
+        """Ids of the clips whose frame bytes do not have the hash that the file records."""
         tables = self._open()
         damaged = []
-        for clip, row in enumerate(tables.rows):
-            first, end = tables.first[clip], tables.end[clip]
+        for row, first, end, recorded in zip(tables.rows, tables.first, tables.end, tables.sha256, strict=True):
             if tables.encoded is None:
                 content = tables.frames[first:end]
             else:
                 content = tables.encoded[tables.frame_offset[first] : tables.frame_offset[end]]
-            if bytes_sha256(content.data.cast("B")) != tables.sha256[clip] or (
-                tables.side_sha256 and self.side(clip).sha256() != tables.side_sha256[clip]
-            ):
+            if bytes_sha256(content.data.cast("B")) != recorded:
                 damaged.append(row.id)
         return damaged
+
+    def damaged_sides(self) -> list[str]:
+        """Ids of the clips whose extras or masks do not have the hash that the file records."""
+        tables = self._open()
+        return [
+            row.id
+            for clip, row in enumerate(tables.rows)
+            if tables.side_sha256 and self.side(clip).sha256() != tables.side_sha256[clip]
+        ]
+
+    def damaged_clips(self) -> list[str]:
+        """Ids of the clips of which anything is not as it was written."""
+        return sorted({*self.damaged_frames(), *self.damaged_sides()})
 
     @property
     def offsets(self) -> tuple[int, ...]:

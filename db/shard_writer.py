@@ -37,6 +37,26 @@ class ShardInfo:
     clip_sha256: tuple[str, ...]
 
 
+def shard_attributes(
+    *, split: str, height: int, width: int, fps: float, recipe: Mapping[str, Any], tool_version: str, codec: Codec
+) -> dict[str, Any]:
+    """What a shard says of all its clips. Raises `ValueError` for a split that is none."""
+    if split not in SPLITS:
+        raise ValueError(f"split {split!r} is none of {', '.join(SPLITS)}")
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "codec": codec.name,
+        "split": split,
+        "height": height,
+        "width": width,
+        "fps": float(fps),
+        "colour": "sRGB",
+        "recipe": canonical(recipe),
+        "recipe_hash": recipe_hash(recipe),
+        "tool_version": tool_version,
+    }
+
+
 class ShardWriter:
     """Writes one shard, clip by clip, in the order of `rows`; `side` announces what stands beside their frames.
 
@@ -61,26 +81,15 @@ class ShardWriter:
     ) -> None:
         if not rows:
             raise ValueError("a shard has at least one clip")
-        if split not in SPLITS:
-            raise ValueError(f"split {split!r} is none of {', '.join(SPLITS)}")
         self.path = path
         self.split = split
         self.rows = tuple(rows)
         self._side = side or SideLayout()
         self._shape = (height, width, 3)
         self._codec = codec
-        self._attributes: dict[str, Any] = {
-            "schema_version": SCHEMA_VERSION,
-            "codec": codec.name,
-            "split": split,
-            "height": height,
-            "width": width,
-            "fps": float(fps),
-            "colour": "sRGB",
-            "recipe": canonical(recipe),
-            "recipe_hash": recipe_hash(recipe),
-            "tool_version": tool_version,
-        }
+        self._attributes = shard_attributes(
+            split=split, height=height, width=width, fps=fps, recipe=recipe, tool_version=tool_version, codec=codec
+        )
         self._next_row = 0
         self._written: list[int] = []  # positions in `rows`
         self._hashes: list[Future[tuple[str, str]]] = []

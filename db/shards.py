@@ -16,10 +16,10 @@ from db.manifest import (
     write_manifest,
 )
 from db.recipes import recipe_hash
-from db.shard_codec import RAW, Codec
+from db.shard_codec import RAW, Codec, Frames, decode_jpeg, encode_jpeg
 from db.shard_reader import ShardReader
 from db.shard_rows import NO_SIDE, ClipRow, ExtraType, Side, SideLayout
-from db.shard_writer import ShardInfo, ShardWriter, write_shard
+from db.shard_writer import ShardInfo, ShardWriter, shard_attributes, write_shard
 
 __all__ = [
     "MANIFEST",
@@ -30,6 +30,7 @@ __all__ = [
     "ClipRow",
     "Codec",
     "ExtraType",
+    "Frames",
     "Manifest",
     "ShardEntry",
     "ShardError",
@@ -38,8 +39,11 @@ __all__ = [
     "ShardWriter",
     "Side",
     "SideLayout",
+    "decode_jpeg",
+    "encode_jpeg",
     "read_manifest",
     "recipe_hash",
+    "shard_attributes",
     "write_manifest",
     "write_shard",
 ]

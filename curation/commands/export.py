@@ -22,7 +22,8 @@ from curation.commands.common import (
 from curation.commands.stage import workers_option
 from curation.export import SHARD_BYTES, ExportResult, NothingAcceptedError, accept_unreviewed, export_clips
 from curation.export_lock import ExportBusyError
-from curation.export_plan import ExportRecipe, SplitMissingError
+from curation.export_plan import SplitMissingError
+from curation.export_recipe import ExportRecipe
 from db.engine import Catalogue
 
 UNITS = {"": 1, "B": 1} | {

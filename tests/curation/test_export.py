@@ -18,7 +18,7 @@ import curation.export_shards
 from curation.commands import main
 from curation.export import newest_shards
 from curation.export_lock import exporting
-from curation.export_plan import ExportRecipe
+from curation.export_recipe import ExportRecipe
 from curation.plan import CutRecipe
 from db.engine import open_catalogue
 from db.models import Attempt, Clip, Decision, Lease, Shard, Video, now
@@ -292,7 +292,7 @@ def test_accepting_unreviewed_clips_is_recorded_and_said(dataset: Path) -> None:
 
 
 def test_a_second_export_says_that_one_is_running(dataset: Path) -> None:
-    with open_catalogue(dataset) as catalogue, exporting(catalogue, dataset / "shards"):
+    with open_catalogue(dataset) as catalogue, exporting(catalogue):
         assert "another export" in export(dataset, status=1)["error"]
     export(dataset)
 
