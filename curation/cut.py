@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, delete, exists, or_, select
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, or_, select
 from sqlalchemy.orm import Session
 
 from curation.errors import StageError
@@ -18,9 +18,11 @@ from curation.recipes import keep_recipe
 from curation.sources import locate
 from curation.stages import Result, Stage, run_stage
 from db.engine import Catalogue
-from db.models import BatchClip, Clip, Decision, Fingerprint, Preview, Score, Video, now
+from db.models import BatchClip, Clip, Decision, Fingerprint, Preview, Query, Score, Video, now
 from db.recipes import recipe_hash
 from db.states import VideoState, move_video
+
+PUBLISHED = "manifest"  # provider of queries whose videos are cut as a published manifest says: curation.rebuilding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +79,9 @@ def _candidates(key: str, recut: bool) -> Select[Any]:
         decided = exists().where(Decision.clip_id == Clip.id, Clip.video_id == Video.id)
         shown = exists().where(BatchClip.clip_id == Clip.id, Clip.video_id == Video.id)
         left = or_(left, (Video.cut_recipe != key) & ~decided & ~shown)
-    return select(Video.id).where(Video.state == VideoState.DOWNLOADED, left).order_by(Video.created_at, Video.id)
+    published = exists().where(Query.id == Video.query_id, Query.provider == PUBLISHED)
+    there = and_(Video.state == VideoState.DOWNLOADED, Video.pruned_at.is_(None), ~published)
+    return select(Video.id).where(there, left).order_by(Video.created_at, Video.id)
 
 
 def cut_otherwise(session: Session, recipe: CutRecipe) -> list[str]:

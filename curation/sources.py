@@ -18,8 +18,13 @@ def locate(catalogue: Catalogue, video: Video, *, check_hash: bool = False) -> P
 
     Raises `StageError` (missing) if it is not there any more, or has changed since it was checked: told by its size,
     and with `check_hash` by its SHA-256, which reads it all. A stage that meets this moves the video to `failed`
-    with the error; the next `curate download` fetches or checks it anew.
+    with the error; the next `curate download` fetches or checks it anew. Pruned files are `gone`, and stay so.
     """
+    if video.pruned_at is not None:
+        # Not `missing`, which would have it fetched again.
+        raise StageError(
+            ErrorClass.GONE, f"video {video.id} was pruned on {video.pruned_at:%Y-%m-%d}; its file is gone"
+        )
     if video.path is None:
         raise StageError(ErrorClass.MISSING, f"video {video.id} is not downloaded; run: curate download")
     path = catalogue.path(video.path)
@@ -38,6 +43,9 @@ def locate_clip(catalogue: Catalogue, session: Session, clip: Clip, *, check_has
         return locate(catalogue, session.get_one(Video, clip.video_id), check_hash=check_hash)
     section = session.get_one(Section, (clip.video_id, clip.section_index))
     if section.path is None:
+        video = session.get_one(Video, clip.video_id)
+        if video.pruned_at is not None:
+            return locate(catalogue, video)  # which says so
         raise StageError(
             ErrorClass.MISSING,
             f"section {section.index} of video {clip.video_id} is not downloaded; run: curate download",
