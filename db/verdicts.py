@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import exists, select
+from sqlalchemy.orm import Session, aliased
 
 from db.models import Decision
 
@@ -86,6 +86,20 @@ def standing(session: Session, clips: Collection[str] | None = None) -> dict[str
         if decision.verdict != "undo":
             known.by_review[review] = decision
     return found
+
+
+def seen_twice(session: Session) -> dict[str, Standing]:
+    """The clips on which two looks stand."""
+    other = aliased(Decision)
+    second = select(Decision.clip_id).where(Decision.review == "second").distinct()
+    second = second.where(exists().where(other.clip_id == Decision.clip_id, other.review == "first"))
+    stands = standing(session, list(session.scalars(second)))
+    return {clip: each for clip, each in stands.items() if len(each.looks) == 2}
+
+
+def disputed(session: Session) -> dict[str, Standing]:
+    """The clips that two annotators judged differently and nobody has ruled on."""
+    return {clip: stands for clip, stands in seen_twice(session).items() if stands.disputed}
 
 
 def _rows(session: Session, clips: Collection[str] | None) -> Iterator[tuple[str, str, Said]]:

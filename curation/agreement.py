@@ -1,16 +1,14 @@
-"""How far annotators agree on the clips that two of them looked at: Cohen's kappa, and the clips in dispute."""
+"""How far annotators agree on the clips that two of them looked at: Cohen's kappa."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import exists, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
-from db.models import Decision
-from db.verdicts import Standing, standing
+from db.verdicts import Standing, seen_twice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,20 +44,6 @@ class Agreement:
 def agreements(session: Session) -> list[Agreement]:
     """Each pair of annotators who looked at the same clips, by name. Later rulings change nothing in it."""
     return tally(seen_twice(session).values())
-
-
-def disputed(session: Session) -> dict[str, Standing]:
-    """The clips that two annotators judged differently and nobody has ruled on."""
-    return {clip: stands for clip, stands in seen_twice(session).items() if stands.disputed}
-
-
-def seen_twice(session: Session) -> Mapping[str, Standing]:
-    """The clips on which two looks stand."""
-    other = aliased(Decision)
-    second = select(Decision.clip_id).where(Decision.review == "second").distinct()
-    second = second.where(exists().where(other.clip_id == Decision.clip_id, other.review == "first"))
-    stands = standing(session, list(session.scalars(second)))
-    return {clip: each for clip, each in stands.items() if len(each.looks) == 2}
 
 
 def tally(clips: Iterable[Standing]) -> list[Agreement]:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annotation_server.agreement import Agreement, agreements, disputed
+from curation.agreement import Agreement, agreements
 from db.models import Decision
+from db.verdicts import disputed
 from tests.browser.review_dataset import make_dataset
 
 
