@@ -1,6 +1,6 @@
 """Frames to a video file that gives exactly the same frames back, at exactly the same times.
 
-FFV1 (RFC 9043) in RGB with a checksum a slice, every frame a key frame; in MP4, whose clock, unlike Matroska's
+FFV1 (RFC 9043) in RGB, every frame a key frame; in MP4, whose clock, unlike Matroska's
 milliseconds, holds any rational frame rate exactly. The same frames give the same bytes.
 """
 
@@ -19,7 +19,7 @@ from db.files import replacing
 
 SUFFIX = ".mp4"
 SMALLEST, LARGEST = 8, 8192  # pixels of a side; shards begin at 8 too
-CODEC_OPTIONS = {"level": "3", "slicecrc": "1", "slices": "4", "g": "1"}
+CODEC_OPTIONS = {"level": "3", "slices": "4", "g": "1"}
 
 
 def write_lossless(path: Path, frames: Iterable[NDArray[np.uint8]], fps: Fraction) -> int:

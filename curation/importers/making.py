@@ -74,43 +74,17 @@ def make_videos(
 
     Raises `ImportBusyError`, and `StageError` (disk-full) at once; other errors are the item's own.
     """
-    result = Imported()
     with _alone(catalogue, provider) if not dry_run else contextlib.nullcontext():
-        known = _known(catalogue, provider)
-        writer = _Rows(catalogue, result, provider=provider, phrase=phrase, settings=settings)
-        repeated: list[Found] = []
-        named: set[str] = set()
-        for item in items:
-            if isinstance(item, Refused):
-                result.refused.append(item)
-            elif item.found.id in named:
-                twice = StageError(ErrorClass.UNSUPPORTED, "another item of this data set has the same name")
-                result.refused.append(Refused(item=item.found.provider_id, source=item.found.source, error=twice))
-            elif known.get(item.found.id, False):
-                repeated.append(item.found)
-                result.known += 1
-                result.census.count(item.found)
-            elif dry_run:
-                result.new.append(item.found.id)
-                result.census.count(item.found)
-            else:
-                try:
-                    file = _make(catalogue, item)
-                except StageError as error:
-                    if error.error_class is ErrorClass.DISK_FULL:
-                        writer.flush()
-                        raise
-                    result.refused.append(Refused(item=item.found.provider_id, source=item.found.source, error=error))
-                else:
-                    result.census.count(item.found)
-                    writer.add(file, mends=item.found.id in known)
-            if not isinstance(item, Refused):
-                named.add(item.found.id)
-            done()
-        writer.flush()
+        work = _Import(catalogue, provider=provider, phrase=phrase, settings=settings, dry_run=dry_run)
+        try:
+            for item in items:
+                work.take(item)
+                done()
+        finally:  # also on Ctrl-C: what is made is made
+            work.flush()
         if not dry_run:
-            result.filled, result.other_split = complete(catalogue, repeated)
-    return result
+            work.result.filled, work.result.other_split = complete(catalogue, work.repeated)
+    return work.result
 
 
 def _make(catalogue: Catalogue, item: Made) -> _File:
@@ -127,7 +101,11 @@ def _make(catalogue: Catalogue, item: Made) -> _File:
             if len(rows) != count:
                 raise ValueError(f"{found.id}: {name} has {len(rows)} rows for {count} frames")
             extras[name] = _save_extra(path.with_name(f"{found.id}.{name}.npy"), rows)
+    except StageError:
+        path.unlink(missing_ok=True)
+        raise
     except OSError as error:
+        path.unlink(missing_ok=True)
         raise classify(error) from error
     checked = Checked(
         stored=f"{VIDEOS}/{path.name}",
@@ -145,23 +123,52 @@ def _save_extra(path: Path, rows: np.ndarray[Any, Any]) -> tuple[str, str]:
     return f"{VIDEOS}/{path.name}", sha256_of(path)
 
 
-class _Rows:
-    """Rows for files that are in place, written in batches."""
+class _Import:
+    """One call: takes items, makes their files, and writes rows in batches for files that are in place."""
 
     def __init__(
-        self, catalogue: Catalogue, result: Imported, *, provider: str, phrase: str, settings: dict[str, Any]
+        self, catalogue: Catalogue, *, provider: str, phrase: str, settings: dict[str, Any], dry_run: bool
     ) -> None:
+        self.result = Imported()
+        self.repeated: list[Found] = []
         self._catalogue = catalogue
-        self._result = result
+        self._dry_run = dry_run
         self._query = Query(provider=f"import {provider}", phrase=phrase, settings=settings)
         self._query_id: int | None = None
         self._rank = 0
+        self._known = _known(catalogue, provider)
+        self._named: set[str] = set()
         self._waiting: list[tuple[_File, bool]] = []
 
-    def add(self, file: _File, *, mends: bool) -> None:
-        self._waiting.append((file, mends))
-        if len(self._waiting) >= BATCH:
-            self.flush()
+    def take(self, item: Made | Refused) -> None:
+        """Bring one item in, if it is not there. Raises `StageError` (disk-full); other errors are recorded."""
+        try:
+            if isinstance(item, Refused):
+                self.result.refused.append(item)
+            else:
+                self._take(item)
+        except StageError as error:
+            if error.error_class is ErrorClass.DISK_FULL:
+                raise
+            assert isinstance(item, Made)
+            refused = Refused(item=item.found.provider_id, source=item.found.source, error=error)
+            self.result.refused.append(refused)
+
+    def _take(self, item: Made) -> None:
+        found = item.found
+        if found.id in self._named:
+            raise StageError(ErrorClass.UNSUPPORTED, "another item of this data set has the same name")
+        self._named.add(found.id)
+        if self._known.get(found.id, False):
+            self.repeated.append(found)
+            self.result.known += 1
+        elif self._dry_run:
+            self.result.new.append(found.id)
+        else:
+            self._waiting.append((_make(self._catalogue, item), found.id in self._known))
+            if len(self._waiting) >= BATCH:
+                self.flush()
+        self.result.census.count(found)
 
     def flush(self) -> None:
         """Write the rows that wait."""
@@ -175,7 +182,7 @@ class _Rows:
             for file, mends in self._waiting:
                 self._write(session, file, mends)
         for file, mends in self._waiting:
-            (self._result.mended if mends else self._result.new).append(file.found.id)
+            (self.result.mended if mends else self.result.new).append(file.found.id)
         self._waiting = []
 
     def _write(self, session: Session, file: _File, mends: bool) -> None:

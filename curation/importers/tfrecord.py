@@ -111,7 +111,7 @@ def _example_class() -> Any:
     def message(name: str, *fields: tuple[str, int, int, int, str]) -> Any:
         described = file.message_type.add(name=name)
         for field_name, number, label, kind, type_name in fields:
-            described.field.add(name=field_name, number=number, label=label, type=kind, type_name=type_name)
+            described.field.add(name=field_name, number=number, label=label, type=kind, type_name=type_name or None)
         return described
 
     one, many = field.LABEL_OPTIONAL, field.LABEL_REPEATED
