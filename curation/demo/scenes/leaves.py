@@ -56,12 +56,14 @@ class Leaves(Scene):
         self.wind = f32(np.dstack([spectral_noise((256, 256), rng, beta=2.2, low=3) for _ in range(2)]))
         self.breeze = line_noise(512, rng, beta=1.2, low=8)
         side = float(rng.choice([0.0, 1.0]))
-        self.boughs = [self._bough(i, side) for i in range(BOUGHS)]
+        boughs = (self._bough(i, side) for i in range(BOUGHS))
+        self.boughs = [bough for bough in boughs if bough is not None]
         for bough in self.boughs:
             rows, columns = bough.x.shape
             self.moving[bough.y0 : bough.y0 + rows, bough.x0 : bough.x0 + columns] = True
 
-    def _bough(self, number: int, side: float) -> Bough:
+    def _bough(self, number: int, side: float) -> Bough | None:
+        """A bough, unless it hangs beside the picture."""
         rng, h, w = self.rng, self.height, self.width
         near = number / (BOUGHS - 1)
         paint, mask = u8(np.zeros((h, w, 3), np.uint8)), u8(np.zeros((h, w), np.uint8))
@@ -126,6 +128,8 @@ class Leaves(Scene):
             paint, mask = (u8(cv2.GaussianBlur(p, (0, 0), 1.4 * self.unit)) for p in (paint, mask))
         sway = (4.0 + 8.0 * near) * self.unit
         columns, rows = np.flatnonzero(mask.max(axis=0)), np.flatnonzero(mask.max(axis=1))
+        if not len(columns):
+            return None
         pad = int(3 * sway)
         x0, x1 = max(0, columns[0] - pad), min(w, columns[-1] + pad + 1)
         y0, y1 = max(0, rows[0] - pad), min(h, rows[-1] + pad + 1)
