@@ -9,6 +9,7 @@ from curation.commands.import_.faceforensics import faceforensics
 from curation.commands.import_.folder import folder
 from curation.commands.import_.frames import frames
 from curation.commands.import_.gaugan import gaugan
+from curation.commands.import_.kinetics import kinetics
 from curation.commands.import_.mocogan import mocogan
 from curation.commands.import_.moving_mnist import moving_mnist
 from curation.commands.import_.sky_timelapse import sky_timelapse
@@ -30,6 +31,7 @@ import_.add_command(folder)
 import_.add_command(frames)
 import_.add_command(bair)
 import_.add_command(ucf101)
+import_.add_command(kinetics)
 import_.add_command(faceforensics)
 import_.add_command(sky_timelapse)
 import_.add_command(moving_mnist)
