@@ -34,7 +34,7 @@ def run(catalogue: Catalogue, *arguments: str | Path) -> Result:
 def run_import(catalogue: Catalogue, *arguments: str | Path, status: int = 0) -> dict[str, Any]:
     """`curate import ARGUMENTS --json`, which must leave with `status`."""
     result = run(catalogue, "import", *arguments, "--json")
-    assert result.exit_code == status, result.output
+    assert result.exit_code == status, (result.output, result.exception)
     outcome: dict[str, Any] = json.loads(result.stdout)
     return outcome
 

@@ -16,8 +16,8 @@ from db.states import VideoState
 from tests.curation.import_cases import (
     example,
     extras_of,
-    frames_of,
     framed,
+    frames_of,
     push,
     run,
     run_import,
@@ -103,7 +103,10 @@ def test_damaged_records_are_named_and_the_rest_goes_on(catalogue: Catalogue, ro
     other = example({"move/0/image/encoded": b"jpeg"})
     tail = framed(push(6)[0])[:9000]
     file.write_bytes(
-        framed(good) + bytes(bad_data) + b"".join(map(framed, [short, no_action, few, other, b"\xff", push(7)[0]])) + tail
+        framed(good)
+        + bytes(bad_data)
+        + b"".join(map(framed, [short, no_action, few, other, b"\xff", push(7)[0]]))
+        + tail
     )
     outcome = run_import(catalogue, "bair", robot, status=1)
     assert outcome["added"] == 5

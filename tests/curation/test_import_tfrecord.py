@@ -83,5 +83,5 @@ def test_examples_are_parsed(numbers: list[float], data: bytes, name: str) -> No
 
 
 def test_what_is_no_example_is_refused() -> None:
-    with pytest.raises(StageError, match="no tf.train.Example"):
+    with pytest.raises(StageError, match=r"no tf\.train\.Example"):
         parse_example(b"\x0a\xff\xff\xff")
