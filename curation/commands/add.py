@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -20,6 +20,9 @@ from curation.commands.common import (
     next_command,
 )
 from curation.errors import StageError
+from curation.importers.kinetics import Brought, Source, bring_in, gather
+from curation.importers.layout import LayoutError
+from curation.importers.ranges_csv import Ranged, read_ranges
 from curation.providers.folder import identify_file
 from curation.providers.found import Found
 from curation.providers.urls import identify_url, is_url, read_list, read_list_file
@@ -32,7 +35,8 @@ from curation.providers.urls import identify_url, is_url, read_list, read_list_f
     "lists",
     multiple=True,
     type=click.Path(exists=True, dir_okay=False, allow_dash=True),
-    help="Also add what this file lists, one URL or file a line, # for comments; - reads standard input.",
+    help="Also add what this file lists, one URL or file a line, # for comments; - reads standard input. A .csv has"
+    " rows url,start,end[,label][,split], in seconds; of such a video only the named ranges are fetched.",
 )
 @dataset_options
 def add(items: tuple[str, ...], lists: tuple[str, ...], dataset: Dataset) -> None:
@@ -46,24 +50,48 @@ def add(items: tuple[str, ...], lists: tuple[str, ...], dataset: Dataset) -> Non
     found: list[Found] = []
     failures: list[Failure] = []
     with dataset.open() as catalogue:
-        for item, where in _named(items, lists, failures):
+        sources = _ranged([name for name in lists if is_ranged(name)], failures)
+        for item, where in _named(items, [name for name in lists if not is_ranged(name)], failures):
             try:
                 found.append(identify_url(item) if is_url(item) else identify_file(Path(item)))
             except StageError as error:
                 failures.append(Failure(item=item, source=where, error=str(error)))
-        if not found:
+        if not found and not sources:
             raise UsageFault(_nothing(failures))
-        added = add_found(
-            catalogue,
-            found,
-            provider="add",
-            phrase=" ".join([*items, *(f"--from {name}" for name in lists)]),
-            settings={"named": len(found) + len(failures), "refused": len(failures)},
-        )
-    finish(dataset, outcome_of("add", added, failures, dataset))
+        phrase = " ".join([*items, *(f"--from {name}" for name in lists)])
+        settings = {"named": len(found) + len(sources) + len(failures), "refused": len(failures)}
+        added = add_found(catalogue, found, provider="add", phrase=phrase, settings=settings)
+        brought = bring_in(catalogue, sources, provider="add", phrase=phrase, settings=settings)
+    outcome = outcome_of("add", added, failures, dataset)
+    if sources:
+        outcome.counts["added"] += len(brought.new)
+        outcome.counts["already_known"] += len(brought.known)
+        outcome.counts["sections"] = brought.sections
+        outcome.details["videos"] += brought.new
+        outcome.details["known"] += brought.known
+        outcome.remarks += kept_remarks(brought)
+    finish(dataset, outcome)
 
 
-def _named(items: tuple[str, ...], lists: tuple[str, ...], failures: list[Failure]) -> Iterator[tuple[str, str]]:
+def is_ranged(name: str) -> bool:
+    """Whether a list is one of ranges."""
+    return name.lower().endswith(".csv")
+
+
+def _ranged(lists: Sequence[str], failures: list[Failure]) -> dict[str, Source]:
+    """The videos of lists of ranges."""
+    rows: list[Ranged] = []
+    for name in lists:
+        try:
+            read = read_ranges(Path(name))
+        except LayoutError as error:
+            raise UsageFault(str(error)) from None
+        rows += read.rows
+        failures += [Failure(item=each.item, source=each.source, error=str(each.error)) for each in read.refused]
+    return gather(rows)
+
+
+def _named(items: Sequence[str], lists: Sequence[str], failures: list[Failure]) -> Iterator[tuple[str, str]]:
     """All that was given, each with where: (URL or file, "argument 2" or "list.txt, line 3")."""
     for number, item in enumerate(items, 1):
         yield item, f"argument {number}"
@@ -78,6 +106,16 @@ def _nothing(failures: list[Failure]) -> str:
     if not failures:
         return "nothing to add: the list is empty"
     return "nothing to add: " + "; ".join(f"{failure.item} ({failure.source}): {failure.error}" for failure in failures)
+
+
+def kept_remarks(brought: Brought) -> list[str]:
+    """What became of ranges of videos that were known in full, or fetched already."""
+    if not brought.kept:
+        return []
+    return [
+        f"known videos that stay as they are, whole or fetched already: {len(brought.kept):,}"
+        f" ({sum(brought.kept.values()):,} ranges left out: {choose(list(brought.kept))})"
+    ]
 
 
 def outcome_of(command: str, added: Added, failures: list[Failure], dataset: Dataset) -> Outcome:

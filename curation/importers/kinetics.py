@@ -77,7 +77,14 @@ def leaks(sources: dict[str, Source]) -> dict[str, dict[str, int]]:
     }
 
 
-def bring_in(catalogue: Catalogue, sources: dict[str, Source], *, phrase: str, settings: dict[str, Any]) -> Brought:
+def bring_in(
+    catalogue: Catalogue,
+    sources: dict[str, Source],
+    *,
+    provider: str = f"import {PROVIDER}",
+    phrase: str,
+    settings: dict[str, Any],
+) -> Brought:
     """Queue the videos, each with its sections; a few hundred a transaction, so that others are not kept waiting.
 
     A known video that waits to be fetched in sections gets those that it lacks. Any other known video stays as it is.
@@ -88,7 +95,7 @@ def bring_in(catalogue: Catalogue, sources: dict[str, Source], *, phrase: str, s
         with catalogue.writing() as session:
             before = _known(session, [source.found.id for source in part])
             if query_id is None and len(before) < len(part):
-                query = Query(provider=f"import {PROVIDER}", phrase=phrase, settings=settings)
+                query = Query(provider=provider, phrase=phrase, settings=settings)
                 session.add(query)
                 session.flush()
                 query_id = query.id

@@ -248,3 +248,16 @@ def test_however_it_is_parted_all_ranges_are_there_once(
         found = sections(catalogue)
         assert {id_: {(start, end) for _, start, end in rows} for id_, rows in found.items()} == expected
         assert all([index for index, _, _ in rows] == list(range(len(rows))) for rows in found.values())
+
+
+def test_add_takes_plain_lists_too(catalogue: Catalogue, tmp_path: Path) -> None:
+    path = write(tmp_path, "list.csv", "https://youtu.be/aaaaaaaaaaa,3,4.5,river\nhttps://youtu.be/bbbbbbbbbbb,5,4\n")
+    arguments = ["add", "http://127.0.0.1:9/a.mp4", "--from", str(path), "--dataset", str(catalogue.folder)]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1
+    assert "add: 2 added, 0 already known, 1 section" in result.output
+    assert "failed: list.csv, line 2" in result.output
+    assert sections(catalogue) == {"aaaaaaaaaaa": [(0, 3.0, 4.5)]}
+    assert {v.provider for v in videos(catalogue).values()} == {"youtube", "web"}
+    wrong = ["add", "--from", str(write(tmp_path, "no.csv", "river\n")), "--dataset", str(catalogue.folder)]
+    assert CliRunner().invoke(main, wrong).exit_code == 2

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from curation.commands.add import kept_remarks
 from curation.commands.common import Dataset, Outcome, UsageFault, choose, dataset_options, finish, next_command
 from curation.commands.import_.shared import dry_run_option, failures, known_remarks
 from curation.importers.kinetics import PROVIDER, Brought, Source, bring_in, gather, leaks
@@ -102,11 +103,7 @@ def _remarks(sources: dict[str, Source], brought: Brought) -> list[str]:
     if mixed:
         remarks.append(f"of several classes, the first stands: {len(mixed):,} videos ({choose(mixed, LISTED)})")
     remarks += known_remarks(brought.filled, brought.other_split)
-    if brought.kept:
-        remarks.append(
-            f"known videos that stay as they are, whole or fetched already: {len(brought.kept):,}"
-            f" ({sum(brought.kept.values()):,} ranges left out: {choose(list(brought.kept), LISTED)})"
-        )
+    remarks += kept_remarks(brought)
     return remarks
 
 
