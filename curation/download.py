@@ -10,17 +10,26 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 from sqlalchemy import Select, and_, exists, func, or_, select
 
+from curation.board import Board
+from curation.checked import Checked, CheckedSections
+from curation.download_report import DownloadReport, FailedVideo, count_the_rest
+from curation.download_settings import DownloadSettings as DownloadSettings
 from curation.errors import Action, ErrorClass, StageError
-from curation.fetching import BusyElsewhere, Checked, Fetcher, Watch
-from curation.orphans import sweep
+from curation.fetching import BusyElsewhere, Fetcher, Watch
+from curation.orphans import STAGE, sweep, sweep_placed
 from curation.outcomes import record_done, record_failure
+from curation.pacing import Pacing
+from curation.pauses import of_sites, paused, site_of
 from curation.providers.found import Cancelled
+from curation.providers.urls import is_url
+from curation.section_fetching import SectionsWanted, sections_wanted
 from curation.sources import locate as locate
 from db.engine import Catalogue
 from db.leases import Claim, LeaseLost, claim, free_leases_of_the_dead, held, release, worker_name
@@ -30,61 +39,8 @@ from db.states import VideoState
 if TYPE_CHECKING:
     from curation.providers.ytdlp import WebFetcher
 
-STAGE = "download"
 LEASE_SECONDS = 60.0
 PATIENCE = 5.0  # s that workers get to stop by themselves
-
-
-@dataclass(frozen=True, kw_only=True)
-class DownloadSettings:
-    """How to download. `keep_free` are bytes of disk that are never used up."""
-
-    workers: int = 4
-    max_height: int = 360
-    network_retries: int = 5
-    timeout: float = 20.0  # s without a byte
-    keep_free: int = 256_000_000
-    retry: bool = False  # failed videos too, whatever their error and its pause
-    limit: int | None = None  # videos in this call
-
-    def __post_init__(self) -> None:
-        if self.workers < 1:
-            raise ValueError(f"workers must be at least 1, not {self.workers}")
-        if self.max_height < 16:
-            raise ValueError(f"max_height must be at least 16, not {self.max_height}")
-        if self.network_retries < 0:
-            raise ValueError(f"network_retries must be at least 0, not {self.network_retries}")
-        if not self.timeout > 0:
-            raise ValueError(f"timeout must be more than 0 s, not {self.timeout}")
-        if self.keep_free < 0:
-            raise ValueError(f"keep_free must be at least 0 bytes, not {self.keep_free}")
-        if self.limit is not None and self.limit < 1:
-            raise ValueError(f"limit must be at least 1, not {self.limit}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class FailedVideo:
-    """A video that failed in this call. `retry_at` None: not tried again unless asked for."""
-
-    id: str
-    source: str
-    error: StageError
-    retry_at: datetime | None
-
-
-@dataclass(kw_only=True)
-class DownloadReport:
-    """What a call did, and what it left."""
-
-    done: list[str] = field(default_factory=list)
-    failed: list[FailedVideo] = field(default_factory=list)
-    bytes: int = 0
-    paused: StageError | None = None  # what stopped the whole stage early
-    paused_providers: set[str] = field(default_factory=set)
-    elsewhere: int = 0  # being fetched by other calls
-    queued: int = 0  # not yet tried
-    waiting: int = 0  # failed before; their pause is not over
-    given_up: int = 0  # failed before, for good
 
 
 class Stopped(KeyboardInterrupt):
@@ -103,24 +59,42 @@ class Progress(Protocol):
     def line(self, text: str) -> None: ...
 
 
-def download(catalogue: Catalogue, settings: DownloadSettings, progress: Progress) -> DownloadReport:
-    """Fetch and check all videos that are due.
+def download(
+    catalogue: Catalogue, settings: DownloadSettings, progress: Progress, board: Board | None = None
+) -> DownloadReport:
+    """Fetch and check all videos that are due. The workers write what they do on `board`.
 
     Raises `StageError` (disk-full) if there is no room to begin, and `Stopped` on Ctrl-C.
     """
-    run = _Run(catalogue, settings, progress)
-    return run.go()
+    return _Run(catalogue, settings, progress, board or Board()).go()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Task:
+    """A claimed video."""
+
+    claim: Claim
+    video: Video
+    wanted: SectionsWanted
+    site: str
+
+    @property
+    def web(self) -> bool:
+        return is_url(self.video.source)
 
 
 class _Run:
     """One call: its workers and what they share."""
 
-    def __init__(self, catalogue: Catalogue, settings: DownloadSettings, progress: Progress) -> None:
+    def __init__(self, catalogue: Catalogue, settings: DownloadSettings, progress: Progress, board: Board) -> None:
         self._catalogue = catalogue
         self._settings = settings
+        self._cookies = settings.cookies is not None
         self._progress = progress
+        self._board = board
         self._stop = threading.Event()
         self._fetcher = Fetcher(catalogue, self._make_web, keep_free=settings.keep_free)
+        self._pacing = Pacing(settings.sleep)
         self._started = now()
         self._lock = threading.Lock()
         self._report = DownloadReport()
@@ -130,11 +104,11 @@ class _Run:
         self._crash: BaseException | None = None
 
     def _make_web(self) -> WebFetcher:
-        from curation.providers.ytdlp import WebFetcher, WebSettings
+        from curation.providers.ytdlp import WebFetcher
 
         s = self._settings
-        web = WebSettings(max_height=s.max_height, retries=s.network_retries, timeout=s.timeout)
-        return WebFetcher(web, stop=self._stop, cache=self._catalogue.folder / ".cache" / "yt-dlp")
+        rate = None if s.rate_limit is None else s.rate_limit / s.workers
+        return WebFetcher(s, stop=self._stop, cache=self._catalogue.folder / ".cache" / "yt-dlp", rate=rate)
 
     def go(self) -> DownloadReport:
         free_leases_of_the_dead(self._catalogue, STAGE)
@@ -153,10 +127,12 @@ class _Run:
                 .where(Video.source.contains("://"))
             )
         sweep(self._catalogue, self._fetcher.partial, leased)
+        sweep_placed(self._catalogue, self._fetcher.partial.parent)
         if from_web:
             self._fetcher.guard_space()
         total = min(total, self._settings.limit or total)
         self._progress.grow(total)
+        self._board.expect(total)
         workers = [
             threading.Thread(target=self._work, args=(number,), name=f"download {number}", daemon=True)
             for number in range(min(self._settings.workers, total))
@@ -168,13 +144,13 @@ class _Run:
                 time.sleep(0.05)
         except KeyboardInterrupt:
             self._stop_politely(workers)
-            self._count_the_rest()
+            count_the_rest(self._catalogue, self._report, cookies=self._cookies)
             raise Stopped(self._report) from None
         if self._crash is not None:
             raise self._crash
         with contextlib.suppress(OSError):  # not empty: begun files that wait to be continued
             self._fetcher.partial.rmdir()
-        self._count_the_rest()
+        count_the_rest(self._catalogue, self._report, cookies=self._cookies)
         return self._report
 
     def _stop_politely(self, workers: list[threading.Thread]) -> None:
@@ -188,16 +164,16 @@ class _Run:
         release(self._catalogue, list(self._working_on.values()))
 
     def _candidates(self) -> Select[Any]:
-        """The ids of videos that are due, and that no call has tried since this one began."""
+        """The ids of videos that are due, whose sites are not paused, and that no call has tried since this one."""
         due = Video.retry_at <= now()
         again = (
             Video.state == VideoState.FAILED if self._settings.retry else and_(Video.state == VideoState.FAILED, due)
         )
         tried = exists().where(Attempt.stage == STAGE, Attempt.item_id == Video.id, Attempt.ended_at >= self._started)
-        query = select(Video.id).where(or_(Video.state == VideoState.QUEUED, again), ~tried)
+        query = select(Video.id).where(
+            or_(Video.state == VideoState.QUEUED, again), ~tried, ~paused(cookies=self._cookies)
+        )
         with self._lock:
-            if self._report.paused_providers:
-                query = query.where(Video.provider.not_in(self._report.paused_providers))
             if self._avoid:
                 query = query.where(Video.id.not_in(self._avoid))
         return query.order_by(Video.query_id, Video.query_rank, Video.id)
@@ -206,16 +182,17 @@ class _Run:
         owner = worker_name(number)
         try:
             while not self._stop.is_set() and self._may_take():
-                claims = claim(self._catalogue, STAGE, self._candidates(), owner, seconds=LEASE_SECONDS)
-                if not claims:
+                task = self._take(owner)
+                if task is None:
                     return
-                self._working_on[number] = claims[0]
+                self._working_on[number] = task.claim
                 try:
-                    self._one(claims[0])
+                    self._one(task, number)
                 except Exception:
-                    release(self._catalogue, claims)
+                    release(self._catalogue, [task.claim])
                     raise
                 finally:
+                    self._board.end(number)
                     del self._working_on[number]
         except Exception as error:  # noqa: BLE001  a thread's error is the call's: go() raises it
             with self._lock:
@@ -229,58 +206,110 @@ class _Run:
             self._taken += 1
             return True
 
-    def _one(self, claimed: Claim) -> None:
-        started = now()
+    def _take(self, owner: str) -> _Task | None:
+        """Claim the next video whose site may be asked, waiting for one where there is one; None: nothing is left."""
+        while not self._stop.is_set():
+            resting = self._pacing.resting()
+            due = self._candidates()
+            claims = claim(self._catalogue, STAGE, due.where(~of_sites(resting)), owner, seconds=LEASE_SECONDS)
+            if not claims:
+                if not resting or not self._left(due):
+                    return None
+                self._stop.wait(min(resting.values()))
+                continue
+            task = self._task(claims[0])
+            if task.web and not self._pacing.begin(task.site):
+                release(self._catalogue, claims)
+                continue
+            return task
+        return None
+
+    def _left(self, due: Select[Any]) -> bool:
+        """Whether anything is due that nobody has in hand."""
+        in_hand = exists().where(
+            Lease.stage == STAGE, Lease.item_id == Video.id, Lease.owner.is_not(None), Lease.expires_at > now()
+        )
+        with self._catalogue.reading() as session:
+            return session.scalar(due.where(~in_hand).limit(1)) is not None
+
+    def _task(self, claimed: Claim) -> _Task:
         with self._catalogue.reading() as session:
             video = session.get_one(Video, claimed.item_id)
-        with held(self._catalogue, claimed, LEASE_SECONDS), self._shown() as watch:
+            wanted = sections_wanted(self._catalogue, session, video, self._settings.sections)
+        return _Task(claim=claimed, video=video, wanted=wanted, site=site_of(video.provider, video.source))
+
+    def _one(self, task: _Task, number: int) -> None:
+        started = now()
+        host = urlsplit(task.video.source).netloc.rpartition("@")[2] if task.web else "this machine"
+        self._board.begin(number, task.video.id, host)
+        with held(self._catalogue, task.claim, LEASE_SECONDS), self._shown(number) as watch:
             try:
-                checked = self._fetcher.fetch(video, watch)
+                checked = self._fetcher.fetch(task.video, watch, task.wanted)
             except Cancelled:
-                release(self._catalogue, [claimed])
+                release(self._catalogue, [task.claim])
             except BusyElsewhere:
                 with self._lock:
-                    self._avoid.add(video.id)
-                release(self._catalogue, [claimed])
+                    self._avoid.add(task.video.id)
+                release(self._catalogue, [task.claim])
             except StageError as error:
-                self._failed(claimed, started, video, error)
+                self._failed(task, started, error)
             else:
-                self._done(claimed, started, checked)
+                self._done(task, started, checked)
+        if task.web:
+            self._pacing.end(task.site)
 
-    def _done(self, claimed: Claim, started: datetime, checked: Checked) -> None:
+    def _done(self, task: _Task, started: datetime, checked: Checked | CheckedSections) -> None:
+        self._pacing.refused(task.site, None)
         try:
-            stands = record_done(self._catalogue, claimed, started, checked)
+            stands = record_done(self._catalogue, task.claim, started, checked, site=task.site)
         except LeaseLost:
             return  # the other worker's file has replaced, or will replace, this one
-        self._fetcher.clean(claimed.item_id)
-        if not stands and not checked.fetched.stays:
-            self._catalogue.path(checked.stored).unlink(missing_ok=True)
+        self._fetcher.clean(task.video.id)
         if not stands:
+            for stored in checked.own_files:
+                self._catalogue.path(stored).unlink(missing_ok=True)
             return
+        self._board.downloaded(checked.bytes)
         with self._lock:
-            self._report.done.append(claimed.item_id)
+            self._report.done.append(task.video.id)
             self._report.bytes += checked.bytes
+            if isinstance(checked, CheckedSections):
+                self._report.sections += len(checked.own_files)
+            elif checked.whole_because is not None:
+                self._report.whole_because[checked.whole_because] += 1
 
-    def _failed(self, claimed: Claim, started: datetime, video: Video, error: StageError) -> None:
+    def _failed(self, task: _Task, started: datetime, error: StageError) -> None:
+        refused = self._pacing.refused(task.site, error.error_class)
+        pauses = error.error_class is ErrorClass.BOT_CHECK or refused
         try:
-            retry_at = record_failure(self._catalogue, claimed, started, error)
+            retry_at = record_failure(
+                self._catalogue,
+                task.claim,
+                started,
+                error,
+                pause_site=task.site if pauses else None,
+                cookies=self._cookies,
+            )
         except LeaseLost:
             return
+        video = task.video
+        self._board.failed(error.error_class)
         with self._lock:
             self._report.failed.append(FailedVideo(id=video.id, source=video.source, error=error, retry_at=retry_at))
-            if error.error_class is ErrorClass.DISK_FULL:
-                self._report.paused = self._report.paused or error
-                self._stop.set()
+            if pauses:
+                self._report.paused_providers.add(task.site)
             elif error.policy.action is Action.PAUSE:
-                self._report.paused_providers.add(video.provider)
+                self._report.stopped_by = self._report.stopped_by or error
+                self._stop.set()
 
     @contextlib.contextmanager
-    def _shown(self) -> Iterator[Watch]:
+    def _shown(self, number: int) -> Iterator[Watch]:
         """Show a video's bytes as a growing part of one, and the rest of it when it has ended."""
         shown = 0.0
 
         def watch(done: int, total: int | None) -> None:
             nonlocal shown
+            self._board.grow(number, done, total)
             part = min(done / total, 1.0) * 0.9 if total else 0.0  # the checks are the last tenth
             if part > shown:
                 self._progress.advance(part - shown)
@@ -289,20 +318,3 @@ class _Run:
         yield watch
         if not self._stop.is_set():
             self._progress.advance(1.0 - shown)
-
-    def _count_the_rest(self) -> None:
-        with self._catalogue.reading() as session:
-            leased = exists().where(
-                Lease.stage == STAGE, Lease.item_id == Video.id, Lease.owner.is_not(None), Lease.expires_at > now()
-            )
-            here = {failed.id for failed in self._report.failed}
-            failed = session.execute(select(Video.id, Video.retry_at).where(Video.state == VideoState.FAILED, ~leased))
-            for id_, retry_at in failed:
-                if id_ not in here and retry_at is not None:
-                    self._report.waiting += 1
-                elif id_ not in here:
-                    self._report.given_up += 1
-            open_ = Video.state.in_((VideoState.QUEUED, VideoState.FAILED))
-            self._report.elsewhere = session.scalar(select(func.count(Video.id)).where(open_, leased)) or 0
-            queued = Video.state == VideoState.QUEUED
-            self._report.queued = session.scalar(select(func.count(Video.id)).where(queued, ~leased)) or 0

@@ -9,21 +9,22 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from importlib.metadata import version
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from curation.checked import Checked, CheckedSection, CheckedSections
 from curation.classify import classify
 from curation.errors import Action, ErrorClass, StageError
 from curation.orphans import remove_tree
 from curation.probe import VideoInfo, check_decodes, probe
 from curation.providers.folder import fetch_file
 from curation.providers.found import Fetched
+from curation.providers.ranges import NotInParts
 from curation.providers.urls import is_url
+from curation.section_fetching import SectionsWanted, fetch_sections
 from db.engine import Catalogue
-from db.files import sha256_of
+from db.files import sha256_of, sync
 from db.models import Video
 
 if TYPE_CHECKING:
@@ -31,30 +32,10 @@ if TYPE_CHECKING:
 
 VIDEOS = "videos"
 PARTIAL = ".partial"  # in videos/, so that renaming into place never crosses disks
+SECTIONS = "sections"  # in a video's folder in there
 MEGABYTE = 1_000_000
+NO_SECTIONS = SectionsWanted()
 Watch = Callable[[int, int | None], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Checked:
-    """A whole video in its place. `stored` is its path as the catalogue keeps it."""
-
-    stored: str
-    sha256: str
-    bytes: int
-    info: VideoInfo
-    fetched: Fetched
-
-    def fill(self, video: Video) -> None:
-        """Copy what is known now into the video's row."""
-        video.path, video.sha256, video.bytes = self.stored, self.sha256, self.bytes
-        video.duration, video.fps, video.frames = float(self.info.duration), self.info.fps, self.info.frames
-        video.width, video.height, video.codec = self.info.width, self.info.height, self.info.codec
-        video.title = self.fetched.title or video.title
-        video.channel = self.fetched.channel or video.channel
-        video.licence = self.fetched.licence or video.licence
-        video.licence_checked_at = self.fetched.licence_checked_at or video.licence_checked_at
-        video.tools = {"stillflow": version("stillflow"), "av": version("av"), **self.fetched.tools}
 
 
 class BusyElsewhere(Exception):
@@ -72,14 +53,17 @@ class Fetcher:
         self._web_lock = threading.Lock()
         self._keep_free = keep_free
 
-    def fetch(self, video: Video, watch: Watch) -> Checked:
-        """Bring one video in. Raises `StageError`, `BusyElsewhere`, or the provider's `Cancelled`."""
+    def fetch(self, video: Video, watch: Watch, wanted: SectionsWanted = NO_SECTIONS) -> Checked | CheckedSections:
+        """Bring one video in, or the sections of it that are wanted alone.
+
+        Raises `StageError`, `BusyElsewhere`, or the provider's `Cancelled`.
+        """
         try:
-            if not is_url(video.source):
+            if not is_url(video.source) or _given(video):
                 return self._check_local(video)
             self.guard_space()
             with self._own(self.partial / video.id) as folder:
-                return self._fetch_web(video, folder, watch)
+                return self._fetch_web(video, folder, wanted, watch)
         except OSError as error:
             raise classify(error) from error
 
@@ -98,7 +82,7 @@ class Fetcher:
             )
 
     def _check_local(self, video: Video) -> Checked:
-        fetched = self._made(video) or fetch_file(video.source)
+        fetched = self._made(video) or fetch_file(_given(video) or video.source)
         before = fetched.path.stat()
         info, sha256 = _check(fetched.path)
         after = fetched.path.stat()
@@ -118,32 +102,75 @@ class Fetcher:
             raise StageError(ErrorClass.MISSING, f"{path}: gone; make it again with: curate import {video.provider}")
         return Fetched(path=path, stays=False)
 
-    def _fetch_web(self, video: Video, folder: Path, watch: Watch) -> Checked:
+    def _fetch_web(self, video: Video, folder: Path, wanted: SectionsWanted, watch: Watch) -> Checked | CheckedSections:
         try:
+            whole_because = None
+            if wanted:
+                try:
+                    return self._fetch_sections(video, folder, wanted, watch)
+                except NotInParts as reason:
+                    whole_because = str(reason)
+                    remove_tree(folder / SECTIONS)
             fetched, info, sha256 = self._fetch_and_check(video, folder, watch)
             path = self._place(fetched.path, video.id)
+            self._remove_others(video.id, [path])
         except StageError as error:
             # What cannot be continued, or is not worth it, is not kept.
-            part = folder / "part"
+            begun = [folder / name for name in ("part", SECTIONS)]
             if error.error_class is ErrorClass.DISK_FULL:
-                _give_room_back(part)
-            if error.policy.action is Action.GIVE_UP or not (part.is_dir() and any(part.iterdir())):
+                _give_room_back(folder / "part")
+            if error.policy.action is Action.GIVE_UP or not any(
+                each.is_dir() and any(each.iterdir()) for each in begun
+            ):
                 remove_tree(folder)
             raise
-        stored = str(path.relative_to(self._folder.parent))
-        return Checked(stored=stored, sha256=sha256, bytes=path.stat().st_size, info=info, fetched=fetched)
+        return Checked(
+            stored=self._stored(path),
+            sha256=sha256,
+            bytes=path.stat().st_size,
+            info=info,
+            fetched=fetched,
+            whole_because=whole_because,
+        )
 
-    def _fetch_and_check(self, video: Video, folder: Path, watch: Watch) -> tuple[Fetched, VideoInfo, str]:
+    def _fetch_sections(self, video: Video, folder: Path, wanted: SectionsWanted, watch: Watch) -> CheckedSections:
+        guarded = self._guarding_space(watch)
+        found = fetch_sections(self._fetcher(), video.source, wanted, folder / SECTIONS, guarded)
+        sections, paths = [], [*wanted.kept]
+        for each in found.sections:
+            path = None if each.path is None else self._place(each.path, f"{video.id}.s{each.index:03d}")
+            paths += [] if path is None else [path]
+            sections.append(
+                CheckedSection(
+                    index=each.index,
+                    start=each.start,
+                    end=each.end,
+                    stored=None if path is None else self._stored(path),
+                    sha256=each.sha256,
+                    bytes=None if path is None else path.stat().st_size,
+                )
+            )
+        self._remove_others(video.id, paths)
+        return CheckedSections(
+            sections=tuple(sections), source=found.source, info=found.info, details=found.details, bytes=found.bytes
+        )
+
+    def _guarding_space(self, watch: Watch) -> Watch:
+        """`watch`, looking at the free space now and then."""
         checked_at = time.monotonic()
 
-        def watch_space(done: int, total: int | None) -> None:
+        def guarded(done: int, total: int | None) -> None:
             nonlocal checked_at
             if time.monotonic() - checked_at > 1.0:
                 self.guard_space()
                 checked_at = time.monotonic()
             watch(done, total)
 
-        fetched = self._fetcher().fetch(video.source, folder, video.id, watch_space)
+        return guarded
+
+    def _fetch_and_check(self, video: Video, folder: Path, watch: Watch) -> tuple[Fetched, VideoInfo, str]:
+        guarded = self._guarding_space(watch)
+        fetched = self._fetcher().fetch(video.source, folder, video.id, guarded)
         try:
             return fetched, *_check(fetched.path)
         except StageError as error:
@@ -152,7 +179,7 @@ class Fetcher:
                 raise
         # Its two halves may be of two files, as the site changed it in between: once more, from the start.
         remove_tree(folder / "part")
-        fetched = self._fetcher().fetch(video.source, folder, video.id, watch_space)
+        fetched = self._fetcher().fetch(video.source, folder, video.id, guarded)
         try:
             return fetched, *_check(fetched.path)
         except StageError:
@@ -165,22 +192,32 @@ class Fetcher:
                 self._web = self._make_web()
             return self._web
 
-    def _place(self, path: Path, video_id: str) -> Path:
-        """Move a checked file to videos/<id>.<extension>, for good."""
+    def _stored(self, path: Path) -> str:
+        return str(path.relative_to(self._folder.parent))
+
+    def _place(self, path: Path, name: str) -> Path:
+        """Bring a checked file to videos/<name>.<extension>, for good.
+
+        It keeps its name in the partial folder, too: a call that is killed before it can say so leaves it to the next.
+        """
         suffix = path.suffix.lower()
-        target = self._folder / (video_id + (suffix if re.fullmatch(r"\.[a-z0-9]{1,10}", suffix) else ".video"))
-        with path.open("rb") as stream:
-            os.fsync(stream.fileno())
-        path.replace(target)
-        for other in self._folder.glob(f"{video_id}.*"):  # of a call that was killed before it could say so
-            if other != target:
-                other.unlink(missing_ok=True)
-        descriptor = os.open(self._folder, os.O_RDONLY)
+        target = self._folder / (name + (suffix if re.fullmatch(r"\.[a-z0-9]{1,10}", suffix) else ".video"))
+        sync(path)
+        beside = self._folder / f"{name}.placing"
+        beside.unlink(missing_ok=True)
         try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            beside.hardlink_to(path)
+        except OSError:  # a file system without links
+            path.replace(beside)
+        beside.replace(target)
+        sync(self._folder)
         return target
+
+    def _remove_others(self, video_id: str, kept: Collection[Path]) -> None:
+        """Remove what was placed for a video before, by a call that could not say so or in another form."""
+        for other in self._folder.glob(f"{video_id}.*"):
+            if other not in kept:
+                other.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _own(self, folder: Path) -> Iterator[Path]:
@@ -192,6 +229,11 @@ class Fetcher:
             except BlockingIOError:
                 raise BusyElsewhere(folder.name) from None
             yield folder
+
+
+def _given(video: Video) -> str | None:
+    """The file that a person has of a video already (`curate add --manifest FILE --media DIR`)."""
+    return video.path if video.path is not None and Path(video.path).is_absolute() else None
 
 
 def _give_room_back(part: Path) -> None:

@@ -41,14 +41,15 @@ class ClipPlan:
     end: float
     frame_count: int
     short: bool = False
+    section_index: int | None = None  # of the video's sections, whose file holds it; None: the video's one file
 
 
 def starts(duration: Fraction, recipe: CutRecipe) -> list[Fraction]:
     """Start times in seconds, spread evenly; none for a video shorter than a clip."""
-    length, spacing = _exact(recipe.length), _exact(recipe.spacing)
+    length, spacing = exact(recipe.length), exact(recipe.spacing)
     if duration < length:
         return []
-    margin = _exact(recipe.margin)
+    margin = exact(recipe.margin)
     if duration - 2 * margin < length:
         margin = Fraction(0)
     usable = duration - 2 * margin
@@ -60,7 +61,7 @@ def starts(duration: Fraction, recipe: CutRecipe) -> list[Fraction]:
 def plan(video: VideoInfo, recipe: CutRecipe) -> list[ClipPlan]:
     """The clips of a video. A video shorter than a clip is one clip from its start, flagged `short`."""
     first = int(video.pts[0])
-    ranges = [_range(video, start, _exact(recipe.length)) for start in starts(video.duration, recipe)]
+    ranges = [_range(video, start, exact(recipe.length)) for start in starts(video.duration, recipe)]
     short = not ranges
     if short:
         ranges = [(first, video.end_pts)]
@@ -92,6 +93,6 @@ def _range(video: VideoInfo, start: Fraction, length: Fraction) -> tuple[int, in
     return start_pts, min(start_pts + round(length / video.time_base), video.end_pts)
 
 
-def _exact(seconds: float) -> Fraction:
+def exact(seconds: float) -> Fraction:
     """0.2 is meant as 1/5, not as the float just above it, which would miss a frame."""
     return Fraction(str(seconds))

@@ -37,17 +37,25 @@ class Found:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fetched:
+class Details:
+    """What a provider says about a video that it fetches."""
+
+    title: str | None = None
+    channel: str | None = None
+    channel_id: str | None = None
+    published_at: datetime | None = None
+    licence: str | None = None
+    licence_checked_at: datetime | None = None
+    tools: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fetched(Details):
     """A file that a provider says is the whole video; not yet checked."""
 
     path: Path
     stays: bool  # a local file that is used where it is
     continued: bool = False  # it was begun by an earlier call
-    title: str | None = None
-    channel: str | None = None
-    licence: str | None = None
-    licence_checked_at: datetime | None = None
-    tools: dict[str, str] = field(default_factory=dict)
 
 
 class Cancelled(Exception):

@@ -5,14 +5,14 @@ The API's defaults are not the command line's, so everything that matters is set
 
 from __future__ import annotations
 
+import io
 import logging
 import shutil
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from yt_dlp import YoutubeDL
 from yt_dlp.utils import DownloadCancelled
@@ -20,8 +20,12 @@ from yt_dlp.version import __version__
 
 from curation.classify import classify
 from curation.errors import ErrorClass, StageError
-from curation.providers.found import Cancelled, Fetched
+from curation.providers.found import Cancelled, Details, Fetched
+from curation.providers.media import Media, chosen_format
+from curation.providers.ranges import NotInParts
+from curation.providers.web_settings import WebSettings
 
+T = TypeVar("T")
 LOG = logging.getLogger(__name__)
 JS_RUNTIMES = ("deno", "node", "bun")  # YouTube's pages need one; yt-dlp checks their versions
 PAGE_TRIES = 3  # of the page; yt-dlp itself tries the media again
@@ -29,26 +33,14 @@ SHORT_WAIT = 30.0  # s; a server that asks for no more than this is waited for
 LONGEST_SLEEP = 10.0  # s, between yt-dlp's own tries
 
 
-@dataclass(frozen=True, kw_only=True)
-class WebSettings:
-    """How to fetch from the web (`curation.download.DownloadSettings` has the defaults and the checks)."""
-
-    max_height: int
-    retries: int  # of the media, after network errors
-    timeout: float  # s without a byte from the server
-
-    @property
-    def format(self) -> str:
-        """yt-dlp's format selection: pictures only where they come alone, H.264 first, as it decodes fastest."""
-        height = f"[height<={self.max_height}]"
-        return f"bv*{height}[vcodec^=avc1]/bv*{height}/b[height<=?{self.max_height}]"
-
-
 class _Quiet:
     """yt-dlp's messages go to the log: progress is ours to show, and errors come as exceptions."""
 
+    def __init__(self, hide: Callable[[str], str]) -> None:
+        self._hide = hide
+
     def debug(self, message: str) -> None:
-        LOG.debug("%s", message)
+        LOG.debug("%s", self._hide(message))
 
     info = warning = error = debug
 
@@ -77,12 +69,16 @@ class _Downloader(YoutubeDL):  # type: ignore[misc]
 
 
 class WebFetcher:
-    """Fetches web videos for one worker or many; `stop` ends all of them soon after it is set."""
+    """Fetches web videos for one worker or many; `stop` ends all of them soon after it is set.
 
-    def __init__(self, settings: WebSettings, *, stop: threading.Event, cache: Path) -> None:
+    `rate` is the most bytes a second that one video may take.
+    """
+
+    def __init__(self, settings: WebSettings, *, stop: threading.Event, cache: Path, rate: float | None = None) -> None:
         self._settings = settings
         self._stop = stop
         self._cache = cache
+        self._rate = rate
 
     def fetch(self, url: str, folder: Path, name: str, watch: Callable[[int, int | None], None]) -> Fetched:
         """Fetch a URL's video to `folder`/`name`.<extension>; until whole it lies in `folder`/part, to be continued.
@@ -90,9 +86,19 @@ class WebFetcher:
         `watch(bytes so far, bytes in all or None)` is called as it grows; what it raises ends the download.
         Raises `StageError`, and `Cancelled` soon after `stop` is set.
         """
+        return self._again_after_short_waits(url, lambda: self._try(url, folder, name, watch))
+
+    def in_parts(self, url: str, read: Callable[[Media], T]) -> T:
+        """What `read` makes of a URL's media, which it may read in any parts. `read` may be called more than once.
+
+        Raises `NotInParts` where the media can only be fetched whole, and else as `fetch`.
+        """
+        return self._again_after_short_waits(url, lambda: self._try_in_parts(url, read))
+
+    def _again_after_short_waits(self, url: str, attempt: Callable[[], T]) -> T:
         for tries in range(1, PAGE_TRIES + 1):
             try:
-                return self._try(url, folder, name, watch)
+                return attempt()
             except StageError as error:
                 wait = _worth_waiting(error, tries)
                 if wait is None:
@@ -121,71 +127,109 @@ class WebFetcher:
         with _Downloader(options) as downloader:
             info = self._guarded(lambda: _look(downloader, url), page=True)
             result = self._guarded(lambda: downloader.process_ie_result(info, download=True), page=False)
-        # An archive or filter hit returns without a file: that is not done.
-        downloads = result.get("requested_downloads") or []
+        # An archive or filter hit, or a file that is too large, returns without a file: that is not done.
+        downloads = (result or {}).get("requested_downloads") or []
         path = Path(downloads[0]["filepath"]) if downloads and downloads[0].get("filepath") else None
         if path is None or not path.is_file():
             raise StageError(ErrorClass.UNKNOWN, "yt-dlp ended without an error and without a file")
-        licence = result.get("license")
-        return Fetched(
-            path=path,
-            stays=False,
-            continued=continued,
-            title=result.get("title"),
-            channel=result.get("channel") or result.get("uploader"),
-            licence=licence,
-            licence_checked_at=datetime.now(UTC) if licence else None,
-            tools={"yt-dlp": __version__, "extractor": str(result.get("extractor") or "")},
-        )
+        return Fetched(path=path, stays=False, continued=continued, **vars(_details(result)))
+
+    def _try_in_parts(self, url: str, read: Callable[[Media], T]) -> T:
+        with _Downloader(self._options()) as downloader:
+            info = self._guarded(lambda: _look(downloader, url), page=True)
+            media = Media(
+                downloader,
+                chosen_format(info),
+                _details(info),
+                retries=self._settings.network_retries,
+                rate=self._rate,
+                stop=self._stop,
+            )
+            return self._guarded(lambda: read(media), page=False)
 
     def _options(self) -> dict[str, Any]:
-        retries = self._settings.retries
-        return {
-            "format": self._settings.format,
+        s = self._settings
+        options = {
+            "format": s.selection,
             "noplaylist": True,
             "extract_flat": "in_playlist",
             "continuedl": True,
             "updatetime": False,
-            "retries": retries,
-            "fragment_retries": retries,
+            "retries": s.network_retries,
+            "fragment_retries": s.network_retries if s.fragment_retries is None else s.fragment_retries,
             "file_access_retries": 3,
             "extractor_retries": 1,  # the page is asked for PAGE_TRIES times already
             "skip_unavailable_fragments": False,  # a video with holes is not the video
             "retry_sleep_functions": dict.fromkeys(("http", "fragment", "file_access", "extractor"), self._sleep),
-            "socket_timeout": self._settings.timeout,
+            "socket_timeout": s.timeout,
+            "sleep_interval_requests": s.sleep_requests or None,
+            "ratelimit": self._rate,
             "cachedir": str(self._cache),
             "js_runtimes": {runtime: {} for runtime in JS_RUNTIMES if shutil.which(runtime)},
-            "logger": _Quiet(),
+            "logger": _Quiet(s.hide),
             "noprogress": True,
             "color": "never",
         }
+        if s.cookies is not None:
+            options["cookiefile"] = io.StringIO(s.cookies)  # a copy: yt-dlp writes to what it is given
+        if s.proxy is not None:
+            options["proxy"] = s.proxy
+        return options
 
     def _sleep(self, n: int) -> float:
         # Waits here rather than in yt-dlp, where a stop would not be heard.
         self._stop.wait(min(2.0**n, LONGEST_SLEEP))
         return 0.0
 
-    def _guarded(self, ask: Callable[[], dict[str, Any]], *, page: bool) -> dict[str, Any]:
+    def _guarded(self, ask: Callable[[], T], *, page: bool) -> T:
         """Call yt-dlp; whatever it raises is classed. A failure of the page is marked as such."""
         try:
             return ask()
         except DownloadCancelled:
             raise Cancelled from None
-        except StageError:
+        except (Cancelled, NotInParts, StageError):
             raise
         # Extractors are a thousand third parties' code: one that breaks must not stop the others.
         except Exception as error:  # noqa: BLE001
             found = classify(error)
         if self._stop.is_set():
             raise Cancelled
-        if "Requested format is not available" in found.message:
-            raise StageError(found.error_class, "no format is small enough; try a larger --max-height") from found
+        message = self._settings.hide(found.message)
+        if "Requested format is not available" in message:
+            what = "no format is small enough; try a larger --max-height"
+            if self._settings.format is not None:
+                what = "it has no format that --format selects"
+            raise StageError(found.error_class, what) from found
         if page:
-            raise _PageError(found.error_class, found.message, retry_after=found.retry_after) from found
-        if found.error_class is ErrorClass.PRIVATE and "HTTP Error 403" in found.message:
+            raise _PageError(found.error_class, message, retry_after=found.retry_after) from found
+        if found.error_class is ErrorClass.PRIVATE and "HTTP Error 403" in message:
             # The page let us in and the media did not: an address that ran out, or a site that slows us down.
-            raise StageError(ErrorClass.RATE_LIMITED, found.message, retry_after=found.retry_after) from found
-        raise found
+            raise StageError(ErrorClass.RATE_LIMITED, message, retry_after=found.retry_after) from found
+        raise StageError(found.error_class, message, retry_after=found.retry_after) from found
+
+
+def _details(info: dict[str, Any]) -> Details:
+    """What the page says about the video."""
+    licence = info.get("license")
+    return Details(
+        title=info.get("title"),
+        channel=info.get("channel") or info.get("uploader"),
+        channel_id=info.get("channel_id") or info.get("uploader_id"),
+        published_at=_published(info),
+        licence=licence,
+        licence_checked_at=datetime.now(UTC) if licence else None,
+        tools={"yt-dlp": __version__, "extractor": str(info.get("extractor") or "")},
+    )
+
+
+def _published(info: dict[str, Any]) -> datetime | None:
+    stamp = info.get("timestamp") or info.get("release_timestamp")
+    if isinstance(stamp, int | float):
+        return datetime.fromtimestamp(stamp, UTC)
+    try:
+        return datetime.strptime(str(info.get("upload_date")), "%Y%m%d").replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 def _look(downloader: YoutubeDL, url: str) -> dict[str, Any]:
