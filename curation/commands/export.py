@@ -21,11 +21,15 @@ from curation.commands.common import (
 )
 from curation.commands.stage import workers_option
 from curation.export import SHARD_BYTES, ExportResult, NothingAcceptedError, accept_unreviewed, export_clips
+from curation.export_diff import NoSuchVersionError, diff_versions
 from curation.export_lock import ExportBusyError
 from curation.export_plan import SplitMissingError
-from curation.export_recipe import ExportRecipe
+from curation.export_recipe import ExportRecipe, FormatName
+from curation.rebuilding import prescribed
 from db.engine import Catalogue
+from db.shards import Codec
 
+LISTED = 20  # moved clips that are named one by one
 UNITS = {"": 1, "B": 1} | {
     f"{letter}{end}": base**power
     for power, letter in enumerate("KMGT", 1)
@@ -82,6 +86,35 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str) -> int:
     metavar="BYTES",
     help="Size that new shards aim at.",
 )
+@click.option(
+    "--codec",
+    type=click.Choice(["raw", "jpeg"]),
+    show_default="raw; jpeg for webdataset",
+    help="How frames stand in the shards: jpeg takes about a sixth of the space and 15 times the time to read.",
+)
+@click.option("--quality", type=click.IntRange(1, 100), show_default="95", help="Of JPEG; chroma is kept whole.")
+@click.option(
+    "--masks",
+    type=click.Choice(["none", "given", "motion"]),
+    default="none",
+    show_default=True,
+    help="Label maps beside the frames: those that `curate masks --from` brought, or those of --motion.",
+)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["hdf5", "webdataset"]),
+    default="hdf5",
+    show_default=True,
+    help="HDF5 under shards/, or tar files under webdataset/.",
+)
+@click.option(
+    "--diff",
+    nargs=2,
+    type=click.IntRange(1),
+    metavar="A B",
+    help="Only tell what is different between two versions, from A to B.",
+)
 @click.option("--accept-unreviewed", is_flag=True, help="First accept all clips that still await review.")
 @workers_option
 @dataset_options
@@ -90,20 +123,40 @@ def export(
     fit: Literal["crop", "squash"],
     fps: Fraction | None,
     shard_size: int,
+    codec: Literal["raw", "jpeg"] | None,
+    quality: int | None,
+    masks: Literal["none", "given", "motion"],
+    format_: FormatName,
+    diff: tuple[int, int] | None,
     accept_unreviewed: bool,
     workers: int,
     dataset: Dataset,
 ) -> None:
-    """Write the accepted clips into HDF5 shards, under shards/.
+    """Write the accepted clips into shards.
 
     Only what is new is decoded: a clip stays in the shard that has it for as long as all of that shard's clips are
-    accepted. Each export that changes anything is a new version, with its own manifest; older files stay.
+    accepted. Each export that changes anything is a new version, with its own manifest; older files stay. Extras of a
+    clip, such as a robot's actions, stand beside its frames.
     """
+    codec = codec or ("jpeg" if format_ == "webdataset" else "raw")
+    if quality is not None and codec == "raw":
+        raise click.BadParameter("raw frames have no quality; add --codec jpeg", param_hint="--quality")
     with dataset.open() as catalogue:
+        if diff is not None:
+            told = compare(catalogue, *diff)
+            finish(dataset, told)
+            return
         outcome = perform(
             catalogue,
             dataset,
-            recipe=ExportRecipe(size=size, fit=fit, fps=fps),
+            recipe=ExportRecipe(
+                size=size,
+                fit=fit,
+                fps=fps,
+                codec=Codec(name=codec, quality=quality or Codec.quality),
+                masks=None if masks == "none" else masks,
+                format=format_,
+            ),
             shard_bytes=shard_size,
             unreviewed=accept_unreviewed,
             workers=workers,
@@ -129,6 +182,7 @@ def perform(
                 catalogue,
                 recipe,
                 shard_bytes=shard_bytes,
+                prescribed=prescribed(catalogue, recipe),
                 workers=workers,
                 planned=bar.grow,
                 clip_done=lambda _clip: bar.advance(),
@@ -142,15 +196,68 @@ def perform(
         ) from None
     except ExportBusyError as error:
         raise click.ClickException(str(error)) from None
-    return _outcome(dataset, result, accepted, note)
+    return _outcome(dataset, recipe, result, accepted, note)
 
 
-def _outcome(dataset: Dataset, result: ExportResult, accepted: int, note: str) -> Outcome:
+def compare(catalogue: Catalogue, old: int, new: int) -> Outcome:
+    """What is different between two versions."""
+    with catalogue.reading() as session:
+        try:
+            diff = diff_versions(session, old, new)
+        except NoSuchVersionError as error:
+            raise UsageFault(f"--diff: {error}") from None
+    remarks = [f"from version {old} to version {new}"]
+    for name, clips in (("added", diff.added), ("removed", diff.removed)):
+        remarks += [f"{name}, {split}: {choose(some)}" for split, some in clips.items() if some]
+    remarks += [f"moved: {clip} from {before} to {now}" for clip, before, now in diff.moved[:LISTED]]
+    if len(diff.moved) > LISTED:
+        remarks.append(f"and {len(diff.moved) - LISTED:,} more moved")
+    if diff.changed:
+        remarks.append(f"with other extras or masks: {choose(diff.changed)}")
+    remarks += [f"new: {file}" for file in diff.shards_new] + [f"dropped: {file}" for file in diff.shards_dropped]
+    remarks += [f"recipe: {name} was {_value(pair[0])}, is {_value(pair[1])}" for name, pair in diff.recipe.items()]
+    return Outcome(
+        command="export",
+        counts={
+            "clips_added": sum(map(len, diff.added.values())),
+            "clips_removed": sum(map(len, diff.removed.values())),
+            "clips_moved": len(diff.moved),
+            "clips_kept": diff.kept,
+            "shards_new": len(diff.shards_new),
+            "shards_dropped": len(diff.shards_dropped),
+            "shards_kept": len(diff.shards_kept),
+        },
+        details={
+            "diff": {
+                "from": old,
+                "to": new,
+                "added": {split: list(clips) for split, clips in diff.added.items()},
+                "removed": {split: list(clips) for split, clips in diff.removed.items()},
+                "moved": [{"clip": clip, "from": before, "to": now} for clip, before, now in diff.moved],
+                "changed": list(diff.changed),
+                "shards": {
+                    "new": list(diff.shards_new),
+                    "dropped": list(diff.shards_dropped),
+                    "kept": list(diff.shards_kept),
+                },
+                "recipe": {name: {"from": before, "to": now} for name, (before, now) in diff.recipe.items()},
+            }
+        },
+        remarks=remarks,
+    )
+
+
+def _value(setting: object) -> str:
+    return "not set" if setting is None else str(setting)
+
+
+def _outcome(dataset: Dataset, recipe: ExportRecipe, result: ExportResult, accepted: int, note: str) -> Outcome:
     remarks = [note] if note else []
+    folder = recipe.layout.folder
     if result.version is None:
         remarks.append("nothing could be exported; no version was made")
     elif result.new_version:
-        remarks.append(f"version {result.version}: shards/manifest-{result.version}.json, and manifest.json")
+        remarks.append(f"version {result.version}: {folder}/manifest-{result.version}.json, and manifest.json")
     else:
         remarks.append(f"nothing to do: version {result.version} holds all that can be exported")
     if result.shards_dropped:
