@@ -46,6 +46,8 @@ class Settings:
     review: Pass = Pass.FIRST
     order: Order = Order.TIME
     again: bool = False  # offer clips once more that were skipped before
+    overlap: float = 0.0  # share of the clips that a second annotator shall see too, 0 to 1
+    only: tuple[str, ...] = ()  # the clips of a pass AGAIN
     batch_size: int = 25
     min_view: float = 1.0  # s that a batch must have been watched before Enter counts
     host: str = "127.0.0.1"
@@ -60,6 +62,8 @@ class Settings:
             raise ReviewError("an annotator's name has 1 to 64 printable characters")
         if not 1 <= self.batch_size <= MAX_BATCH:
             raise ReviewError(f"a batch has 1 to {MAX_BATCH} clips")
+        if not 0 <= self.overlap <= 1:
+            raise ReviewError("the overlap is a share from 0 to 1")
         if not 0 <= self.min_view <= 3600:
             raise ReviewError("the least time to watch a batch is 0 to 3600 s")
 
@@ -144,6 +148,8 @@ class _Run:
             size=settings.batch_size,
             order=settings.order,
             again=settings.again,
+            overlap=settings.overlap,
+            only=settings.only,
         )
         self._review = Review(self._store, min_view=settings.min_view)
         self._built: dict[object, _Prepared] = {}
@@ -263,7 +269,7 @@ class _Run:
         judging = shown is not None and message is None
         state = page.Status(
             annotator=self._settings.annotator,
-            review=self._settings.review,
+            review=self._settings.review if shown is None else shown.batch.review,
             token=self._last_token,
             clips=0 if shown is None else len(shown.batch.cells),
             marks=self._review.marks if judging else {},

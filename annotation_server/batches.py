@@ -7,20 +7,22 @@ lowest id on, so that a reopened batch comes before the ones that followed it.
 
 from __future__ import annotations
 
-import hashlib
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, Select, and_, exists, func, select, update
+from sqlalchemy import Select, exists, func, select, update
 from sqlalchemy.orm import Session, aliased, joinedload
 
-from annotation_server.records import Cell, Confirmed, Mark, OpenBatch, Order, Pass, Reason, Totals, Verdict
+from annotation_server.offers import Offers, shared
+from annotation_server.records import Cell, Choice, Confirmed, Mark, OpenBatch, Order, Pass, Reason, Totals, Verdict
 from db.engine import Catalogue
-from db.models import Batch, BatchClip, Clip, Decision, Preview, Video, now
+from db.models import Batch, BatchClip, Clip, Decision, now
 from db.states import ClipState, move_clips, move_clips_each
+from db.verdicts import standing
 
 NO_PREVIEW = "no preview yet; make it with: curate preview"
+CHOSEN_AHEAD = 4  # batches: others may take some of the clips in between
 
 
 class BatchStore:
@@ -35,14 +37,28 @@ class BatchStore:
         size: int = 25,
         order: Order = Order.TIME,
         again: bool = False,
+        overlap: float = 0.0,
+        only: Collection[str] = (),
     ) -> None:
-        """`again` offers clips once more that were skipped before now."""
+        """`again` offers clips once more that were skipped before now; `overlap` is the share that two annotators see.
+
+        `only` names the clips of a pass AGAIN.
+        """
         self._catalogue = catalogue
         self._annotator = annotator
-        self._review = review
         self._size = size
-        self._order = order
-        self._again_from = now() if again else None
+        self._overlap = overlap if review is Pass.FIRST else 0.0
+        # Second looks come between an annotator's own first ones.
+        self._reviews = (Pass.FIRST, Pass.SECOND) if self._overlap else (review,)
+        began = now()
+        self._offers = Offers(
+            annotator=annotator,
+            review=review,
+            order=order,
+            again_from=began if again else None,
+            only=only,
+            since=began if review is Pass.AGAIN else None,
+        )
 
     def take(self) -> OpenBatch | None:
         """The annotator's first open batch, or a new one, to be shown now; None if nothing is left."""
@@ -67,29 +83,51 @@ class BatchStore:
                     return opened
             # Choosing reads much and may take long, so it holds no lock; claiming checks the choice again.
             with self._catalogue.reading() as session:
-                wanted = self._choose(session)
+                review, wanted = self._choose(session)
             with self._catalogue.writing() as session:
                 if not wanted:
                     if shown and self._free_unseen(session):
                         continue
                     return None
-                free = set(session.scalars(select(Clip.id).where(Clip.id.in_(wanted), self._offered())))
-                claimed = [clip_id for clip_id in wanted if clip_id in free][: self._size]
+                free = self._offers.free(session, review, [choice.clip_id for choice in wanted])
+                claimed = [choice for choice in wanted if choice.clip_id in free][: self._size]
                 if not claimed:
                     continue
-                batch = Batch(token=secrets.token_hex(16), annotator=self._annotator, review=self._review)
-                batch.shown_at = now() if shown else None
-                batch.clips = [BatchClip(position=i, clip_id=clip_id) for i, clip_id in enumerate(claimed)]
-                session.add(batch)
-                session.flush()
-                return self._opened(session, batch)
+                return self._open(session, review, claimed, shown=shown)
+
+    def _choose(self, session: Session) -> tuple[Pass, list[Choice]]:
+        """What the next batch is of: second looks once a whole batch of them waits, or nothing else is left."""
+        waiting: list[Choice] = []
+        if Pass.SECOND in self._reviews:
+            waiting = self._offers.choose(session, Pass.SECOND, CHOSEN_AHEAD * self._size)
+            if len(waiting) >= self._size:
+                return Pass.SECOND, waiting
+        own = self._offers.choose(session, self._offers.review, CHOSEN_AHEAD * self._size)
+        return (Pass.SECOND, waiting) if waiting and not own else (self._offers.review, own)
+
+    def _open(self, session: Session, review: Pass, claimed: Sequence[Choice], *, shown: bool) -> OpenBatch:
+        batch = Batch(token=secrets.token_hex(16), annotator=self._annotator, review=review)
+        batch.shown_at = now() if shown else None
+        batch.clips = [
+            BatchClip(
+                position=position,
+                clip_id=choice.clip_id,
+                suggestion=choice.suggestion,
+                hint=choice.hint,
+                overlap=review is Pass.FIRST and shared(choice.clip_id, self._overlap),
+            )
+            for position, choice in enumerate(claimed)
+        ]
+        session.add(batch)
+        session.flush()
+        return self._opened(session, batch)
 
     def _free_unseen(self, session: Session) -> bool:
         """Release the newest batch that was made ahead for another annotator and not yet shown."""
         batch = session.scalars(
             select(Batch)
             .where(Batch.state == "open", Batch.shown_at.is_(None))
-            .where(Batch.review == self._review, Batch.annotator != self._annotator)
+            .where(Batch.review == self._offers.review, Batch.annotator != self._annotator)
             .order_by(Batch.id.desc())
             .limit(1)
         ).first()
@@ -104,7 +142,7 @@ class BatchStore:
                 session.execute(
                     update(BatchClip)
                     .where(BatchClip.batch_id == batch_id, BatchClip.position == position)
-                    .values(marked=mark is not None, reason=mark and mark.reason)
+                    .values(marked=mark is not None, reason=None if mark is None else mark.reason)
                 )
 
     def confirm(self, batch_id: int, verdicts: Mapping[int, Verdict], seconds: float) -> Confirmed:
@@ -112,27 +150,23 @@ class BatchStore:
 
         `seconds` is how long the batch was on screen. Raises `LookupError` if the batch is not open.
         """
-        accepted: list[str] = []
-        rejected: dict[str, str | None] = {}
-        skipped = withdrawn = 0
+        kept = skipped = withdrawn = 0
+        decided: list[str] = []
         with self._catalogue.writing() as session:
             batch = session.get_one(Batch, batch_id)
             if batch.state != "open":
                 raise LookupError(f"batch {batch_id} is {batch.state}, not open")
             for row in self._rows(session, batch_id):
                 verdict = verdicts.get(row.position)
-                if row.clip.state != self._review.state or verdict is None:
+                if row.clip.state not in Pass(batch.review).states or verdict is None:
                     withdrawn += 1
                     continue
                 if verdict.accepted is None:
                     row.skipped = True
                     skipped += 1
                     continue
-                if verdict.accepted:
-                    accepted.append(row.clip_id)
-                else:
-                    why = f": {verdict.reason}" if verdict.reason else ""
-                    rejected[row.clip_id] = f"rejected by {self._annotator}{why}"
+                decided.append(row.clip_id)
+                kept += verdict.accepted
                 session.add(
                     Decision(
                         clip_id=row.clip_id,
@@ -140,17 +174,17 @@ class BatchStore:
                         annotator=self._annotator,
                         verdict="accept" if verdict.accepted else "reject",
                         reason=verdict.reason,
-                        review=self._review,
+                        review=batch.review,
                         seconds=seconds,
                         share_seen=verdict.share_seen,
                     )
                 )
-            move_clips(session, accepted, ClipState.ACCEPTED)
-            move_clips_each(session, rejected, ClipState.REJECTED)
+            session.flush()
+            _settle(session, decided, ClipState.PENDING)
             batch.state = "confirmed"
             batch.confirmed_at = now()
             batch.seconds = seconds
-        return Confirmed(kept=len(accepted), rejected=len(rejected), skipped=skipped, withdrawn=withdrawn)
+        return Confirmed(kept=kept, rejected=len(decided) - kept, skipped=skipped, withdrawn=withdrawn)
 
     def reopen(self, before: int) -> int | None:
         """Open the annotator's newest confirmed batch with an id below `before` again, marks as they were.
@@ -160,7 +194,7 @@ class BatchStore:
         with self._catalogue.writing() as session:
             batch = session.scalars(
                 select(Batch)
-                .where(Batch.annotator == self._annotator, Batch.review == self._review)
+                .where(Batch.annotator == self._annotator, Batch.review.in_(self._reviews))
                 .where(Batch.state == "confirmed", Batch.id < before)
                 .order_by(Batch.id.desc())
                 .limit(1)
@@ -168,7 +202,7 @@ class BatchStore:
             if batch is None:
                 return None
             later = aliased(Decision)
-            standing = list(
+            latest = list(
                 session.scalars(
                     select(Decision).where(
                         Decision.batch_id == batch.id,
@@ -183,11 +217,13 @@ class BatchStore:
                     batch_id=batch.id,
                     annotator=self._annotator,
                     verdict="undo",
-                    review=self._review,
+                    review=batch.review,
                 )
-                for decision in standing
+                for decision in latest
             )
-            move_clips(session, [decision.clip_id for decision in standing], self._review.state)
+            session.flush()
+            before_it = ClipState.ACCEPTED if batch.review == Pass.FINAL else ClipState.PENDING
+            _settle(session, [decision.clip_id for decision in latest], before_it)
             session.execute(update(BatchClip).where(BatchClip.batch_id == batch.id).values(skipped=False))
             batch.state = "open"
             batch.confirmed_at = None
@@ -199,7 +235,7 @@ class BatchStore:
         with self._catalogue.writing() as session:
             session.execute(
                 update(Batch)
-                .where(Batch.annotator == self._annotator, Batch.review == self._review)
+                .where(Batch.annotator == self._annotator, Batch.review.in_(self._reviews))
                 .where(Batch.state == "open", Batch.shown_at.is_(None))
                 .values(state="released")
             )
@@ -217,7 +253,7 @@ class BatchStore:
         statement = (
             select(Batch.annotator, func.count())
             .join(BatchClip, BatchClip.batch_id == Batch.id)
-            .where(Batch.state == "open", Batch.review == self._review, Batch.annotator != self._annotator)
+            .where(Batch.state == "open", Batch.review.in_(self._reviews), Batch.annotator != self._annotator)
             .group_by(Batch.annotator)
         )
         with self._catalogue.reading() as session:
@@ -225,86 +261,16 @@ class BatchStore:
 
     def totals(self) -> Totals:
         """Counts over the whole data set."""
-        in_state = Clip.state == self._review.state
-        other = (
-            select(BatchClip.clip_id)
-            .join(Batch)
-            .where(Batch.state == "open", Batch.annotator != self._annotator, Batch.review == self._review)
-        )
         with self._catalogue.reading() as session:
-
-            def count(*conditions: ColumnElement[bool]) -> int:
-                return session.scalar(select(func.count()).select_from(Clip).where(*conditions)) or 0
-
-            kept = [self._decided()] if self._review is Pass.FINAL else []
-            return Totals(
-                kept=count(Clip.state == ClipState.ACCEPTED, *kept),
-                rejected=count(Clip.state == ClipState.REJECTED, *kept),
-                left=count(in_state, ~self._decided()),
-                skipped=count(in_state, ~self._decided(), self._skipped()),
-                elsewhere=count(in_state, Clip.id.in_(other)),
-            )
+            return self._offers.totals(session, overlap=self._overlap > 0)
 
     def _open_batches(self, annotator: str | None = None) -> Select[Batch]:
         return (
             select(Batch)
-            .where(Batch.annotator == (annotator or self._annotator), Batch.review == self._review)
+            .where(Batch.annotator == (annotator or self._annotator), Batch.review.in_(self._reviews))
             .where(Batch.state == "open")
             .order_by(Batch.id)
         )
-
-    def _decided(self) -> ColumnElement[bool]:
-        """The clip has a decision of the final pass that stands; in the first pass its state says all."""
-        if self._review is Pass.FIRST:
-            return Clip.state.in_([ClipState.ACCEPTED, ClipState.REJECTED])
-        newest = (
-            select(func.max(Decision.id))
-            .where(Decision.clip_id == Clip.id, Decision.review == self._review)
-            .correlate(Clip)
-            .scalar_subquery()
-        )
-        return exists().where(Decision.id == newest, Decision.verdict != "undo")
-
-    def _skipped(self) -> ColumnElement[bool]:
-        """Its preview did not play when it was last shown, and has not been made anew since."""
-        newer = aliased(Preview)  # the query around may join Preview itself
-        remade = exists().where(newer.clip_id == Clip.id, newer.created_at > Batch.confirmed_at)
-        skipped = (
-            select(BatchClip.clip_id)
-            .join(Batch)
-            .where(BatchClip.clip_id == Clip.id, BatchClip.skipped, Batch.review == self._review)
-            .where(Batch.state == "confirmed", ~remade)
-        )
-        if self._again_from is not None:
-            skipped = skipped.where(Batch.confirmed_at > self._again_from)
-        return exists(skipped.correlate(Clip))
-
-    def _offered(self) -> ColumnElement[bool]:
-        """The clip may go into a new batch."""
-        held = exists(
-            select(BatchClip.clip_id)
-            .join(Batch)
-            .where(BatchClip.clip_id == Clip.id, Batch.state == "open")
-            .correlate(Clip)
-        )
-        return and_(Clip.state == self._review.state, ~held, ~self._skipped(), ~self._decided())
-
-    def _choose(self, session: Session) -> list[str]:
-        """Clip ids in the wanted order, a few more than a batch needs in case another annotator takes some."""
-        offered = (
-            select(Clip.id)
-            .join(Video)
-            .outerjoin(Preview)
-            .where(self._offered())
-            # Clips without a preview come last: by then it may have been made.
-            .order_by(Preview.clip_id.is_(None))
-        )
-        if self._order is Order.TIME:
-            timed = offered.order_by(Video.created_at, Video.id, Clip.start, Clip.id)
-            return list(session.scalars(timed.limit(4 * self._size)))
-        ready = select(Clip.id).join(Preview).where(self._offered())
-        ids = list(session.scalars(ready)) or list(session.scalars(offered))
-        return sorted(ids, key=lambda clip_id: _shuffled(self._annotator, clip_id))[: 4 * self._size]
 
     def _rows(self, session: Session, batch_id: int) -> Iterable[BatchClip]:
         return session.scalars(
@@ -316,7 +282,8 @@ class BatchStore:
 
     def _prune(self, session: Session, batch: Batch) -> OpenBatch | None:
         """Drop clips that have left the review since; a batch that is empty then is released."""
-        gone = [row for row in self._rows(session, batch.id) if row.clip.state != self._review.state]
+        states = Pass(batch.review).states
+        gone = [row for row in self._rows(session, batch.id) if row.clip.state not in states]
         for row in gone:
             session.delete(row)
         session.flush()
@@ -328,7 +295,7 @@ class BatchStore:
 
     def _opened(self, session: Session, batch: Batch) -> OpenBatch:
         cells = tuple(self._cell(row) for row in self._rows(session, batch.id))
-        return OpenBatch(id=batch.id, token=batch.token, cells=cells)
+        return OpenBatch(id=batch.id, token=batch.token, review=Pass(batch.review), cells=cells)
 
     def _cell(self, row: BatchClip) -> Cell:
         clip = row.clip
@@ -353,5 +320,12 @@ class BatchStore:
         )
 
 
-def _shuffled(salt: str, clip_id: str) -> bytes:
-    return hashlib.blake2b(clip_id.encode(), key=hashlib.blake2b(salt.encode()).digest()[:16], digest_size=8).digest()
+def _settle(session: Session, clips: Sequence[str], otherwise: ClipState) -> None:
+    """Give clips the state that their decisions come to; `otherwise` where none stands."""
+    stands = standing(session, clips)
+    by_verdict: dict[str | None, list[str]] = {"accept": [], "reject": [], None: []}
+    for clip in clips:
+        by_verdict[stands[clip].verdict].append(clip)
+    move_clips(session, by_verdict["accept"], ClipState.ACCEPTED)
+    move_clips_each(session, {clip: stands[clip].reason for clip in by_verdict["reject"]}, ClipState.REJECTED)
+    move_clips(session, by_verdict[None], otherwise)

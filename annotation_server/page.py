@@ -30,6 +30,13 @@ KEYS = (
     ("?", "more help"),
 )
 SUGGESTED = 0.5  # from this probability of a reject on, a cell is outlined
+PASSES = {
+    Pass.FIRST: "first pass",
+    Pass.SECOND: "second look: judge on your own",
+    Pass.ADJUDICATION: "clips in dispute: you rule",
+    Pass.FINAL: "final pass over the kept clips",
+    Pass.AGAIN: "clips asked for by name",
+}
 HELP = (
     "Reject clips with cuts, fades, camera movement, captions, or that show something else. "
     "Rest the mouse on a clip to see it larger. A digit rejects the clip under the mouse, or the one marked last, for "
@@ -126,7 +133,6 @@ def status(state: Status) -> str:
         parts.append(f"{skipped} without a video: left undecided")
     if totals.elsewhere:
         parts.append(f"{totals.elsewhere:,} clips are with other annotators")
-    which = "final pass over the kept clips" if state.review is Pass.FINAL else "first pass"
     keys = "".join(f"<tr><td>{_kbd(key)}</td><td>{html.escape(text)}</td></tr>" for key, text in KEYS)
     marked = ",".join(
         f"{position}:{0 if mark.reason is None else REASONS.index(mark.reason) + 1}"
@@ -136,7 +142,7 @@ def status(state: Status) -> str:
     return (
         f"{_marks(state)}"
         f'<div class="sf-status" data-token="{state.token}" data-marked="{marked}">'
-        f'<h1>Review</h1><p class="sf-who">{html.escape(state.annotator)} · {which}</p>'
+        f'<h1>Review</h1><p class="sf-who">{html.escape(state.annotator)} · {PASSES[state.review]}</p>'
         f'<div class="sf-bar"><i class="sf-kept" style="width:{100 * totals.kept / everything:.2f}%"></i>'
         f'<i class="sf-rejected" style="width:{100 * totals.rejected / everything:.2f}%"></i></div>'
         f'<div class="sf-counts"><div><b>{totals.kept:,}</b>kept</div><div><b>{totals.rejected:,}</b>rejected</div>'

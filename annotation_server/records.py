@@ -10,15 +10,27 @@ from db.states import ClipState
 
 
 class Pass(StrEnum):
-    """Which pass over the clips: the first judges pending ones, the final one looks at the accepted ones once more."""
+    """Which pass over the clips, as batches and decisions record it (`db.verdicts` says what they come to)."""
 
-    FIRST = "first"
-    FINAL = "final"
+    FIRST = "first"  # judges pending clips
+    SECOND = "second"  # another annotator's look at a share of them, blind; part of the first pass
+    ADJUDICATION = "adjudication"  # rules on clips whose two looks differ
+    FINAL = "final"  # looks at the accepted ones once more
+    AGAIN = "again"  # clips that were asked for by name
 
     @property
-    def state(self) -> ClipState:
-        """The state of the clips that this pass shows."""
-        return ClipState.PENDING if self is Pass.FIRST else ClipState.ACCEPTED
+    def states(self) -> frozenset[ClipState]:
+        """The states of the clips that this pass may show."""
+        return _STATES[self]
+
+
+_STATES = {
+    Pass.FIRST: frozenset({ClipState.PENDING}),
+    Pass.SECOND: frozenset({ClipState.ACCEPTED, ClipState.REJECTED}),
+    Pass.ADJUDICATION: frozenset({ClipState.ACCEPTED, ClipState.REJECTED}),
+    Pass.FINAL: frozenset({ClipState.ACCEPTED}),
+    Pass.AGAIN: frozenset({ClipState.PENDING, ClipState.ACCEPTED, ClipState.REJECTED}),
+}
 
 
 class Order(StrEnum):
@@ -26,6 +38,15 @@ class Order(StrEnum):
 
     TIME = "time"  # videos as they were added, clips as they follow in the video
     RANDOM = "random"  # shuffled, the same way each time for one annotator
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A clip for the next batch. `suggestion`: how likely it is a reject, 0 to 1; `hint`: why, in a few words."""
+
+    clip_id: str
+    suggestion: float | None = None
+    hint: str | None = None
 
 
 class Reason(StrEnum):
@@ -69,6 +90,7 @@ class OpenBatch:
 
     id: int
     token: str
+    review: Pass
     cells: tuple[Cell, ...]
 
     @property

@@ -124,14 +124,17 @@ def move_clips(session: Session, ids: Iterable[str], new: ClipState, reason: str
 
 
 def move_clips_each(session: Session, reasons: Mapping[str, str | None], new: ClipState) -> None:
-    """Change many clips' states, each with a reason of its own; clips whose state forbids it stay as they are."""
+    """Change many clips' states, each with a reason of its own; clips whose state forbids it stay as they are.
+
+    A clip that has the state already gets the new reason.
+    """
     from db.models import Clip
 
     if not reasons:
         return
     clips = Clip.__table__
     # One statement run many times: such a statement cannot hold an IN over a list.
-    legal = or_(*(clips.c.state == old.value for old in sources_of(new)))
+    legal = or_(*(clips.c.state == old.value for old in (new, *sources_of(new))))
     session.connection().execute(
         update(clips)  # type: ignore[arg-type]
         .where(clips.c.id == bindparam("clip"), legal)

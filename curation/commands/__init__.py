@@ -23,6 +23,7 @@ COMMANDS = {
     "filter": "curation.commands.filter:filter_",
     "preview": "curation.commands.preview:preview",
     "annotate": "curation.commands.annotate:annotate",
+    "review": "curation.commands.annotate:review",
     "decisions": "curation.commands.decisions:decisions",
     "masks": "curation.commands.masks:masks",
     "split": "curation.commands.split:split",

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, String, UniqueConstraint
+from sqlalchemy import ForeignKey, String, UniqueConstraint, false
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -25,7 +25,7 @@ class Batch(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     token: Mapped[str] = mapped_column(String(32), unique=True)
     annotator: Mapped[str] = mapped_column(index=True)
-    review: Mapped[str] = mapped_column(default="first")  # which pass: "first" (pending clips), "final" (accepted ones)
+    review: Mapped[str] = mapped_column(default="first")  # which pass: annotation_server.records.Pass
     state: Mapped[str] = mapped_column(default="open", index=True)
     created_at: Mapped[datetime] = mapped_column(default=now)
     shown_at: Mapped[datetime | None]  # None: made ahead and not seen yet; may still go to another annotator
@@ -48,6 +48,7 @@ class BatchClip(Base):
     reason: Mapped[str | None]  # of the mark, if the annotator gave one
     suggestion: Mapped[float | None]  # probability of a reject, 0 to 1, as it was when the batch was made
     hint: Mapped[str | None]  # why it was suggested
+    overlap: Mapped[bool] = mapped_column(default=False, server_default=false())  # a second annotator shall see it too
     skipped: Mapped[bool] = mapped_column(default=False)  # its preview cannot play: left undecided
 
     batch: Mapped[Batch] = relationship(back_populates="clips")

@@ -34,6 +34,7 @@ class Tags(HTMLParser):
 
 def _shown(name: str, error: str | None = None, cells: int = 1) -> Shown:
     batch = OpenBatch(
+        review=Pass.FIRST,
         id=1,
         token=TOKEN,
         cells=tuple(
@@ -116,7 +117,7 @@ def test_a_suggestion_outlines_its_cell_and_a_hint_is_never_markup(hint: str) ->
     cell = Cell(
         position=0, clip_id="c", name="sea", preview=None, error=None, mark=None, suggestion=0.87, hint=hint
     )  # fmt: skip
-    shown = Shown(batch=OpenBatch(id=1, token=TOKEN, cells=(cell,)), unplayable={}, loop_seconds={})
+    shown = Shown(batch=OpenBatch(id=1, token=TOKEN, review=Pass.FIRST, cells=(cell,)), unplayable={}, loop_seconds={})
     seen = Tags(page.grid(shown, FULL, FULL, None))
     assert [attrs["title"] for _, attrs in seen.tags if "sf-suggested" in (attrs.get("class") or "")] == [
         "sea - likely a reject (87%)"

@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from annotation_server.batches import BatchStore
 from annotation_server.events import Back, Bye, Clear, Confirm, Event, Failed, Playing, SetMark, Stop
-from annotation_server.records import Cell, Confirmed, Mark, OpenBatch, Reason, Verdict
+from annotation_server.records import Cell, Confirmed, Mark, OpenBatch, Pass, Reason, Verdict
 from annotation_server.session import Outcome, Review, Shown
 from db.models import Clip, Decision
 from tests.browser.review_dataset import make_dataset
@@ -56,6 +56,7 @@ class Store:
 
 def _shown(cells: int = 4, unplayable: dict[int, str] | None = None, marked: frozenset[int] = frozenset()) -> Shown:
     batch = OpenBatch(
+        review=Pass.FIRST,
         id=7,
         token=TOKEN,
         cells=tuple(

@@ -15,6 +15,7 @@ def upgrade() -> None:
     op.add_column("batch_clips", sa.Column("reason", sa.String(), nullable=True))
     op.add_column("batch_clips", sa.Column("suggestion", sa.Double(), nullable=True))
     op.add_column("batch_clips", sa.Column("hint", sa.String(), nullable=True))
+    op.add_column("batch_clips", sa.Column("overlap", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.add_column("previews", sa.Column("appearance", sa.LargeBinary(), nullable=True))
 
 
