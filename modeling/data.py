@@ -57,6 +57,22 @@ class ClipSet:
         place = self.clips[clip]
         return self.readers[place.shard].window(place.row, start, frames)
 
+    def extra(self, name: str, clip: int, start: int, frames: int) -> NDArray[Any]:
+        """(frames, ...) rows of side data, such as actions, from `start` on. KeyError if the clip's shard has none."""
+        place = self.clips[clip]
+        return self.readers[place.shard].extra(name, place.row, start, frames)
+
+    def masked_starts(self, clip: int, frames: int) -> tuple[int, ...]:
+        """Where in a clip a window of `frames` can start at a frame that has a label map."""
+        place = self.clips[clip]
+        masked = self.readers[place.shard].masked_frames(place.row)
+        return tuple(start for start in masked if start + frames <= place.length)
+
+    def labels(self, clip: int, start: int) -> NDArray[np.uint8]:
+        """(H, W) uint8, the label map of a clip's frame. KeyError if it has none."""
+        place = self.clips[clip]
+        return self.readers[place.shard].labels(place.row, start)
+
 
 def open_clips(folder: Path, split: str, *, resolution: int, frames: int) -> ClipSet:
     """The clips of `split` in the shards folder `folder` that can train at `resolution` with windows of `frames`.

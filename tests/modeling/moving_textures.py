@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db.manifest import ShardEntry
-from db.shards import ClipRow, write_manifest, write_shard
+from db.shards import RAW, ClipRow, Codec, write_manifest, write_shard
 
 RECIPE = {"made_by": "tests", "size": 32}
 
@@ -30,7 +30,13 @@ def texture_clip(seed: int, length: int, side: int) -> NDArray[np.uint8]:
 
 
 def write_textures(
-    folder: Path, splits: Mapping[str, Sequence[Sequence[int]]], *, side: int = 32, fps: float = 25.0, version: int = 1
+    folder: Path,
+    splits: Mapping[str, Sequence[Sequence[int]]],
+    *,
+    side: int = 32,
+    fps: float = 25.0,
+    version: int = 1,
+    codec: Codec = RAW,
 ) -> Path:
     """Shards of clips with the given lengths, `{split: [lengths of each shard's clips]}`, and their manifest."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -54,7 +60,15 @@ def write_textures(
                 clips.append(texture_clip(seed, length, side))
             path = folder / f"{split}-{number:05d}.h5"
             info = write_shard(
-                path, split=split, height=side, width=side, fps=fps, recipe=RECIPE, rows=rows, clips=clips
+                path,
+                split=split,
+                height=side,
+                width=side,
+                fps=fps,
+                recipe=RECIPE,
+                rows=rows,
+                clips=clips,
+                codec=codec,
             )
             entries.append(
                 ShardEntry(
