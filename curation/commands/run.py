@@ -19,7 +19,7 @@ from curation.commands.common import (
 from curation.commands.cut import cut, recipe_options
 from curation.commands.download import download
 from curation.commands.export import export
-from curation.commands.filter import DEFAULT, filter_
+from curation.commands.filter import filter_
 from curation.commands.preview import preview
 from curation.commands.score import score
 from curation.commands.split import split
@@ -30,13 +30,13 @@ from curation.status import counts, failures
 
 @click.command()
 @recipe_options
-@click.option("--min-variance", type=float, default=DEFAULT.min_variance, show_default=True, help="As in filter.")
+@click.option("--min-variance", type=float, help="Save this as rule 'default', as filter does.")
 @click.option("--accept-unreviewed", is_flag=True, help="Accept what passes the filter unseen, and go on to export.")
 @click.option("--size", type=click.IntRange(8), default=128, show_default=True, help="As in export.")
 @workers_option
 @dataset_options
 def run(
-    dataset: Dataset, min_variance: float, accept_unreviewed: bool, size: int, workers: int,
+    dataset: Dataset, min_variance: float | None, accept_unreviewed: bool, size: int, workers: int,
     **recipe: Any,
 ) -> None:  # fmt: skip
     """Download, cut, score, filter and preview all that is left; then the review is yours: curate annotate.

@@ -154,7 +154,8 @@ def test_filter_answers_without_decoding(dataset: Path, make_video: Callable[...
     assert "<- threshold" in dry.output or "#" in dry.output
     told = json.loads(invoke("filter", "--dataset", dataset, "--min-variance", "0.9", "--json").stdout)
     assert (told["kept"], told["newly_filtered"]) == (0, 1)
-    told = json.loads(invoke("filter", "--dataset", dataset, "--json").stdout)
+    assert json.loads(invoke("filter", "--dataset", dataset, "--json").stdout)["kept"] == 0  # the rule is saved
+    told = json.loads(invoke("filter", "--dataset", dataset, "--min-variance", "0.001", "--json").stdout)
     assert (told["kept"], told["newly_kept"]) == (1, 1)
 
 

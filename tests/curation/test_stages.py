@@ -13,9 +13,10 @@ from sqlalchemy import func, select
 
 from curation.cut import cut_videos
 from curation.errors import ErrorClass, StageError
+from curation.judging import apply, judge
 from curation.plan import CutRecipe
 from curation.preview import make_previews
-from curation.rules import Rule, apply, histogram, judge
+from curation.rules import Rule, SavedRule
 from curation.score import score_clips
 from curation.stages import Stage, run_stage
 from curation.status import counts, failures, listing
@@ -58,8 +59,8 @@ def states(catalogue: Catalogue) -> dict[str, str]:
 
 def filter_now(catalogue: Catalogue, threshold: float) -> None:
     with catalogue.writing() as session:
-        rule = Rule(min_variance=threshold)
-        apply(session, rule, judge(session, rule))
+        rule = SavedRule(name="default", version=1, rule=Rule(minimum={"variance": threshold}))
+        apply(session, judge(session, [rule]))
 
 
 def test_from_video_to_preview(dataset: Catalogue) -> None:
@@ -116,28 +117,6 @@ def test_a_changed_threshold_brings_clips_back_and_spares_decisions(dataset: Cat
     after = states(dataset)
     assert (after[kept[0]], after[kept[1]]) == ("accepted", "rejected")
     assert {after[clip] for clip in before if clip not in kept[:2]} == {"filtered"}
-
-
-def test_a_dry_run_changes_nothing_and_tells_the_truth(dataset: Catalogue) -> None:
-    cut_videos(dataset, RECIPE)
-    score_clips(dataset)
-    with dataset.reading() as session:
-        said = judge(session, Rule())
-    assert set(states(dataset).values()) == {"scored"}
-    assert (said.kept, said.filtered, len(said.newly_kept), len(said.newly_filtered)) == (4, 3, 4, 3)
-    assert sum(clips for _, _, clips in said.histogram) == 7
-    filter_now(dataset, 0.001)
-    with dataset.reading() as session:
-        again = judge(session, Rule())
-    assert (again.kept, again.filtered, again.newly_kept, again.newly_filtered) == (4, 3, [], [])
-
-
-def test_histogram_counts_everything_once() -> None:
-    values = [0.0, 1e-9, 1e-6, 9.99e-4, 1e-3, 0.3, 0.9999]
-    rows = histogram(values)
-    assert sum(clips for _, _, clips in rows) == len(values)
-    for low, high, clips in rows:
-        assert clips == sum(low <= value < high for value in values)
 
 
 def test_another_recipe_recuts_only_what_nobody_judged(dataset: Catalogue) -> None:
