@@ -136,7 +136,7 @@ def free_leases_of_the_dead(catalogue: Catalogue, stage: str) -> int:
         held = session.scalars(
             select(Lease).where(Lease.stage == stage, Lease.owner.is_not(None), Lease.expires_at > now())
         ).all()
-    dead = [lease for lease in held if lease.owner is not None and _is_dead(lease.owner)]
+    dead = [lease for lease in held if lease.owner is not None and is_dead(lease.owner)]
     if not dead:
         return 0
     freed = 0
@@ -147,7 +147,7 @@ def free_leases_of_the_dead(catalogue: Catalogue, stage: str) -> int:
     return freed
 
 
-def _is_dead(owner: str) -> bool:
+def is_dead(owner: str) -> bool:
     """Whether a worker (`db.leases.worker_name`) is of this machine and its process has ended."""
     host, _, rest = owner.rpartition(":")[0].rpartition(":")
     if host != socket.gethostname() or not rest.isdigit():
