@@ -13,12 +13,13 @@ from sqlalchemy.orm import Session
 
 from curation.errors import StageError
 from curation.plan import ClipPlan, CutRecipe, plan
-from curation.probe import probe
+from curation.probe import VideoInfo, probe
 from curation.recipes import keep_recipe
-from curation.sources import locate
+from curation.sections import Range, cut_settings, given_range, section_clip
+from curation.sources import locate, locate_section
 from curation.stages import Result, Stage, run_stage
 from db.engine import Catalogue
-from db.models import BatchClip, Clip, Decision, Fingerprint, Preview, Query, Score, Video, now
+from db.models import BatchClip, Clip, Decision, Fingerprint, Preview, Query, Score, Section, Video, now
 from db.recipes import recipe_hash
 from db.states import VideoState, move_video
 
@@ -26,21 +27,54 @@ PUBLISHED = "manifest"  # provider of queries whose videos are cut as a publishe
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class SectionJob:
+    """A section to make a clip of. `first_pts` is the video's; None: `path` is the whole video."""
+
+    wanted: Range
     path: Path
+    first_pts: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    path: Path | None  # of the whole video
     recipe: CutRecipe
+    sections: tuple[SectionJob, ...] = ()  # where there are any, they are the clips
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cut:
     clips: list[ClipPlan]
     time_base: tuple[int, int]
+    settings: dict[str, Any]
 
 
 def cut(job: Job) -> Cut:
     """Plan a video's clips. Raises `StageError` if it cannot be read."""
+    if job.path is None or job.sections:
+        return _cut_sections(job)
     info = probe(job.path)
-    return Cut(clips=plan(info, job.recipe), time_base=(info.time_base.numerator, info.time_base.denominator))
+    return _cut(plan(info, job.recipe), info, job.recipe.settings())
+
+
+def _cut_sections(job: Job) -> Cut:
+    """One clip a section, from the frames of its own file or of the whole video's."""
+    clips: list[ClipPlan] = []
+    infos = {path: probe(path) for path in dict.fromkeys(each.path for each in job.sections)}
+    for each in job.sections:
+        info = infos[each.path]
+        first_pts = int(info.pts[0]) if each.first_pts is None else each.first_pts
+        clip = section_clip(
+            info, each.wanted, index=len(clips), first_pts=first_pts, own_file=each.first_pts is not None
+        )
+        if clip is not None:
+            clips.append(clip)
+    ranges = [(float(each.wanted.start), float(each.wanted.end)) for each in job.sections]
+    return _cut(clips, next(iter(infos.values())), cut_settings(ranges))
+
+
+def _cut(clips: list[ClipPlan], info: VideoInfo, settings: dict[str, Any]) -> Cut:
+    return Cut(clips=clips, time_base=(info.time_base.numerator, info.time_base.denominator), settings=settings)
 
 
 def cut_videos(
@@ -53,15 +87,16 @@ def cut_videos(
 ) -> Result:
     """Cut all downloaded videos that have no clips yet; with `recut`, also those that another recipe cut.
 
-    Videos with decided clips are never cut again: their decisions would be lost.
+    The clips of a video with sections are its sections, whatever the recipe. Videos with decided clips are never cut
+    again: their decisions would be lost.
     """
     key = remember(catalogue, recipe)
     stage: Stage[Job, Cut] = Stage(
         name="cut",
         candidates=_candidates(key, recut),
-        job=lambda session, video: Job(path=_source(catalogue, session, video), recipe=recipe),
+        job=lambda session, video: _job(catalogue, session, video, recipe),
         work=cut,
-        store=lambda session, video, result: _store(session, video, key, result),
+        store=_store,
         fail=fail_video,
     )
     return run_stage(catalogue, stage, workers=workers, done=done)
@@ -78,10 +113,17 @@ def _candidates(key: str, recut: bool) -> Select[Any]:
     if recut:
         decided = exists().where(Decision.clip_id == Clip.id, Clip.video_id == Video.id)
         shown = exists().where(BatchClip.clip_id == Clip.id, Clip.video_id == Video.id)
-        left = or_(left, (Video.cut_recipe != key) & ~decided & ~shown)
-    published = exists().where(Query.id == Video.query_id, Query.provider == PUBLISHED)
-    there = and_(Video.state == VideoState.DOWNLOADED, Video.pruned_at.is_(None), ~published)
+        left = or_(left, (Video.cut_recipe != key) & ~decided & ~shown & ~_has_sections())
+    there = and_(Video.state == VideoState.DOWNLOADED, Video.pruned_at.is_(None), ~_published())
     return select(Video.id).where(there, left).order_by(Video.created_at, Video.id)
+
+
+def _published() -> ColumnElement[bool]:
+    return exists().where(Query.id == Video.query_id, Query.provider == PUBLISHED)
+
+
+def _has_sections() -> ColumnElement[bool]:
+    return exists().where(Section.video_id == Video.id)
 
 
 def cut_otherwise(session: Session, recipe: CutRecipe) -> list[str]:
@@ -90,7 +132,11 @@ def cut_otherwise(session: Session, recipe: CutRecipe) -> list[str]:
     return list(
         session.scalars(
             select(Video.id).where(
-                Video.state == VideoState.DOWNLOADED, Video.cut_recipe.is_not(None), Video.cut_recipe != key
+                Video.state == VideoState.DOWNLOADED,
+                Video.cut_recipe.is_not(None),
+                Video.cut_recipe != key,
+                ~_published(),
+                ~_has_sections(),
             )
         )
     )
@@ -111,11 +157,22 @@ def fail_video(session: Session, video_id: str, error: StageError) -> None:
     video.retry_at = None if pause is None else now() + timedelta(seconds=pause)
 
 
-def _source(catalogue: Catalogue, session: Session, video_id: str) -> Path:
-    return locate(catalogue, session.get_one(Video, video_id))
+def _job(catalogue: Catalogue, session: Session, video_id: str, recipe: CutRecipe) -> Job:
+    video = session.get_one(Video, video_id)
+    rows = session.scalars(select(Section).where(Section.video_id == video_id).order_by(Section.index)).all()
+    whole = locate(catalogue, video) if video.path is not None or not rows else None
+    sections = []
+    for row in rows:
+        if whole is not None:
+            sections.append(SectionJob(wanted=given_range(row), path=whole, first_pts=None))
+        elif row.path is not None or row.first_pts is None:
+            path = locate_section(catalogue, row)
+            sections.append(SectionJob(wanted=given_range(row), path=path, first_pts=row.first_pts))
+    return Job(path=whole, recipe=recipe, sections=tuple(sections))
 
 
-def _store(session: Session, video_id: str, key: str, result: Cut) -> None:
+def _store(session: Session, video_id: str, result: Cut) -> None:
+    key = keep_recipe(session, "cut", result.settings)
     video = session.get_one(Video, video_id)
     old = select(Clip.id).where(Clip.video_id == video_id)
     for table in (Score, Fingerprint, Preview):

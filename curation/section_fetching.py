@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from curation.probe import VideoInfo, probe
 from curation.providers.found import Details
 from curation.providers.ranges import NotInParts
 from curation.section_reader import SectionReader, reading
-from curation.sections import Range, Source, planned_ranges, section_clip
+from curation.sections import Range, Source, given_range, planned_ranges, section_clip
 from db.engine import Catalogue
 from db.files import sha256_of
 from db.models import Section, Video
@@ -97,11 +96,6 @@ def fetch_sections(
     """
     folder.mkdir(parents=True, exist_ok=True)
     return web.in_parts(url, lambda media: _read(media, wanted, folder, watch))
-
-
-def given_range(row: Section) -> Range:
-    """The range of a section's row."""
-    return Range(index=row.index, start=Fraction(row.start), end=Fraction(row.end))
 
 
 def _read(

@@ -12,6 +12,7 @@ import numpy as np
 
 from curation.plan import ClipPlan, CutRecipe, exact, starts
 from curation.probe import VideoInfo
+from db.models import Section
 
 WORTH_IT = Fraction(1, 2)  # of the video; where more than this is planned, the whole is fetched
 TICK_TOLERANCE = Fraction(1, 1000)  # of a tick; seconds that went through a float miss theirs by less
@@ -49,6 +50,11 @@ class Source:
     duration: Fraction  # of the video stream, s
     fps: float | None
     frames: int | None
+
+
+def given_range(row: Section) -> Range:
+    """The range of a section's row."""
+    return Range(index=row.index, start=Fraction(row.start), end=Fraction(row.end))
 
 
 def planned_ranges(duration: Fraction, recipe: CutRecipe) -> list[Range]:

@@ -46,9 +46,15 @@ def locate_clip(catalogue: Catalogue, session: Session, clip: Clip, *, check_has
         video = session.get_one(Video, clip.video_id)
         if video.pruned_at is not None:
             return locate(catalogue, video)  # which says so
+    return locate_section(catalogue, section, check_hash=check_hash)
+
+
+def locate_section(catalogue: Catalogue, section: Section, *, check_hash: bool = False) -> Path:
+    """The absolute path of a section's file. Raises `StageError` (missing) as `locate` does."""
+    if section.path is None:
         raise StageError(
             ErrorClass.MISSING,
-            f"section {section.index} of video {clip.video_id} is not downloaded; run: curate download",
+            f"section {section.index} of video {section.video_id} is not downloaded; run: curate download",
         )
     return _checked(catalogue.path(section.path), section.bytes, section.sha256 if check_hash else None)
 
