@@ -145,7 +145,16 @@ def plan_export(
         if newest is None
         else list(session.scalars(select(ExportShard.shard_id).where(ExportShard.version == newest.version)))
     )
-    kept, covered = _kept(session, folder, recipe, wanted, set(current))
+    used = _used(session, folder, recipe.layout)
+    # What shall be made just so is made, even where other shards hold its clips already.
+    due = {
+        clip
+        for shard in prescribed
+        if recipe.layout.parse(shard.file) not in (None, *used)
+        and all(clip in wanted and wanted[clip].split == shard.split for clip in shard.clips)
+        for clip in shard.clips
+    }
+    kept, covered = _kept(session, folder, recipe, wanted, set(current), due)
     serving = set(kept)
     dropped = [
         file
@@ -154,7 +163,6 @@ def plan_export(
     ]
     left = {clip: each for clip, each in wanted.items() if clip not in covered}
     types = extra_types(folder, (file for clip in left.values() for file in clip.extras))
-    used = _used(session, folder, recipe.layout)
     new: list[NewShard] = []
     for shard in prescribed:
         clips = [left[clip] for clip in shard.clips if clip in left]
@@ -173,6 +181,8 @@ def plan_export(
         for clip in clips:
             del left[clip.row.id]
         new.append(_new_shard(shard.file, shard.split, clips, types))
+    # The names of prescribed shards whose clips are still to come are left free for them.
+    used |= {parsed for shard in prescribed if (parsed := recipe.layout.parse(shard.file))}
     numbers = {split: max((n + 1 for name, n in used if name == split), default=0) for split in SPLITS}
     for split in SPLITS:
         of_split = [clip for clip in left.values() if clip.split == split]
@@ -205,11 +215,16 @@ def _used(session: Session, folder: Path, layout: Format) -> set[tuple[str, int]
 
 
 def _kept(
-    session: Session, folder: Path, recipe: ExportRecipe, wanted: Mapping[str, WantedClip], current: set[int]
+    session: Session,
+    folder: Path,
+    recipe: ExportRecipe,
+    wanted: Mapping[str, WantedClip],
+    current: set[int],
+    due: set[str],
 ) -> tuple[list[int], set[str]]:
     """Shards that are wanted whole and hold no clip twice, those of the newest export first, then newer ones.
 
-    Also the ids of the clips that they hold.
+    None that holds a `due` clip, which goes elsewhere. Also the ids of the clips that they hold.
     """
     shards = session.scalars(select(Shard).where(Shard.recipe_hash == recipe.hash)).all()
     members: dict[int, dict[str, str]] = defaultdict(dict)
@@ -223,7 +238,7 @@ def _kept(
     covered: set[str] = set()
     for shard in sorted(shards, key=lambda shard: (shard.id not in current, -shard.id)):
         clips = members[shard.id]
-        if covered.isdisjoint(clips) and _serves(shard, clips, folder, wanted):
+        if covered.isdisjoint(clips) and due.isdisjoint(clips) and _serves(shard, clips, folder, wanted):
             kept.append(shard.id)
             covered.update(clips)
     return kept, covered

@@ -26,6 +26,7 @@ from curation.importers.ranges_csv import Ranged, read_ranges
 from curation.providers.folder import identify_file
 from curation.providers.found import Found
 from curation.providers.urls import identify_url, is_url, read_list, read_list_file
+from db.states import VideoState
 
 
 @click.command()
@@ -38,15 +39,37 @@ from curation.providers.urls import identify_url, is_url, read_list, read_list_f
     help="Also add what this file lists, one URL or file a line, # for comments; - reads standard input. A .csv has"
     " rows url,start,end[,label][,split], in seconds; of such a video only the named ranges are fetched.",
 )
+@click.option(
+    "--manifest",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Rebuild a published data set (curate manifest): add its videos; cut and export then follow it.",
+)
+@click.option(
+    "--media",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="With --manifest: a folder of files that you have already, found by their SHA-256.",
+)
 @dataset_options
-def add(items: tuple[str, ...], lists: tuple[str, ...], dataset: Dataset) -> None:
+def add(
+    items: tuple[str, ...], lists: tuple[str, ...], manifest: Path | None, media: Path | None, dataset: Dataset
+) -> None:
     """Add web videos by their addresses and local ones by their files.
 
     Files are used where they are. A video that is known already, under whatever address, is not added twice. What
     cannot be a video is named, and the rest is added: exit status 1; 2 if there was nothing to add at all.
     """
+    if media is not None and manifest is None:
+        raise UsageFault("--media is for a --manifest; files by themselves are added by their names")
+    if manifest is not None:
+        if items or lists:
+            raise UsageFault("--manifest is added by itself; add other videos with another call")
+        from curation.commands.add_manifest import add_manifest  # it loads what exports need
+
+        with dataset.open() as catalogue:
+            finish(dataset, add_manifest(catalogue, dataset, manifest, media))
+        return
     if not items and not lists:
-        raise UsageFault("nothing to add: give URLs or files, or --from a list of them")
+        raise UsageFault("nothing to add: give URLs or files, --from a list of them, or a --manifest")
     found: list[Found] = []
     failures: list[Failure] = []
     with dataset.open() as catalogue:
@@ -121,9 +144,11 @@ def kept_remarks(brought: Brought) -> list[str]:
 def outcome_of(command: str, added: Added, failures: list[Failure], dataset: Dataset) -> Outcome:
     """The summary of an add or an import."""
     remarks = []
-    if added.known:
-        names = [f"{known.id} ({known.error or known.state})" for known in added.known]
+    down = [known.id for known in added.known if known.state == VideoState.TAKEN_DOWN]
+    if names := [f"{known.id} ({known.error or known.state})" for known in added.known if known.id not in down]:
         remarks.append(f"already known: {choose(names)}")
+    if down:
+        remarks.append(f"taken down, and never fetched again: {choose(down)}")
     return Outcome(
         command=command,
         counts={"added": len(added.new), "already_known": len(added.known)},

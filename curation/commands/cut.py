@@ -8,14 +8,21 @@ from typing import Any
 import click
 from sqlalchemy import func, select
 
-from curation.commands.common import Dataset, Outcome, UsageFault, dataset_options, finish, next_command
-from curation.commands.stage import outcome, with_bar, workers_option
+from curation.commands.common import Dataset, Outcome, UsageFault, choose, dataset_options, finish, next_command
+from curation.commands.stage import count, failures, outcome, with_bar, workers_option
 from curation.cut import cut_otherwise, cut_videos, videos_to_cut
+from curation.materialise import FileRecipe, sizes
+from curation.materialise import left as files_left
+from curation.materialise import materialise as materialise_clips
 from curation.plan import CutRecipe
+from curation.rebuilding import changed_sources, cut_published
+from curation.rebuilding import left as published_left
+from curation.stages import Result
 from db.engine import Catalogue
 from db.models import Clip
 
 DEFAULTS = CutRecipe()
+MEGABYTE = 1_000_000
 
 
 def recipe_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -45,25 +52,55 @@ def recipe_of(length: float, max_clips: int, margin: float, spacing: float) -> C
 @click.option(
     "--recut", is_flag=True, help="Also cut anew the videos that were cut otherwise and have no judged clips."
 )
+@click.option("--materialise", is_flag=True, help="Also write a file of each clip that may still be wanted, to clips/.")
+@click.option("--lossless", is_flag=True, help="Clip files without any loss: many times larger.")
+@click.option("--crf", type=click.IntRange(0, 51), show_default="14", help="Quality of clip files; smaller is better.")
 @workers_option
 @dataset_options
 def cut(
-    dataset: Dataset, length: float, max_clips: int, margin: float, spacing: float, recut: bool, workers: int
+    dataset: Dataset,
+    length: float,
+    max_clips: int,
+    margin: float,
+    spacing: float,
+    recut: bool,
+    materialise: bool,
+    lossless: bool,
+    crf: int | None,
+    workers: int,
 ) -> None:
     """Cut each downloaded video into clips: rows with exact times, no files.
 
-    A video shorter than a clip is one clip, flagged short.
+    A video shorter than a clip is one clip, flagged short. Videos of a published manifest get its clips. Clip files
+    have the source's timestamps, frame by frame; scores, previews and exports read them from then on, and
+    curate prune can drop their sources.
     """
+    if (lossless or crf is not None) and not materialise:
+        raise UsageFault("--lossless and --crf are for clip files; add --materialise")
+    if lossless and crf is not None:
+        raise UsageFault("--lossless files have no --crf")
     recipe = recipe_of(length, max_clips, margin, spacing)
     with dataset.open() as catalogue:
-        finish(dataset, perform(catalogue, dataset, recipe, recut=recut, workers=workers))
+        told = perform(catalogue, dataset, recipe, recut=recut, workers=workers)
+        if materialise:
+            files = (
+                FileRecipe(lossless=True) if lossless else FileRecipe(crf=crf if crf is not None else FileRecipe.crf)
+            )
+            add_files(catalogue, told, files, workers)
+    finish(dataset, told)
 
 
 def perform(
     catalogue: Catalogue, dataset: Dataset, recipe: CutRecipe, *, recut: bool = False, workers: int = 1
 ) -> Outcome:
-    """Cut what is left to cut."""
+    """Cut what is left to cut, videos of published manifests as these say."""
     before = _clips(catalogue)
+    published = with_bar(
+        "cut as published",
+        count(catalogue, published_left()),
+        "videos",
+        lambda done: cut_published(catalogue, done=done),
+    )
     total = len(videos_to_cut(catalogue, recipe, recut=recut))
     result = with_bar(
         "cut",
@@ -71,16 +108,59 @@ def perform(
         "videos",
         lambda done: cut_videos(catalogue, recipe, recut=recut, workers=min(workers, max(total, 1)), done=done),
     )
-    told = outcome(catalogue, "cut", result, done="videos")
-    told.counts = {"videos": len(result.done), "new_clips": _clips(catalogue) - before, "failed": len(result.failed)}
+    both = Result(
+        done=[*published.done, *result.done],
+        failed=[*published.failed, *result.failed],
+        elsewhere=published.elsewhere + result.elsewhere,
+    )
+    told = outcome(catalogue, "cut", both, done="videos")
+    told.counts = {"videos": len(both.done), "new_clips": _clips(catalogue) - before, "failed": len(both.failed)}
+    told.remarks += published_remarks(catalogue, len(published.done))
     with catalogue.reading() as session:
         others = cut_otherwise(session, recipe)
     if others:
         told.remarks.append(
             f"{len(others)} videos keep the clips of another recipe; --recut cuts those anew that have no judged clips"
         )
-    told.next = next_command(dataset, "score")
+    told.next = next_command(dataset, "export" if published.done and not result.done else "score")
     return told
+
+
+def published_remarks(catalogue: Catalogue, cut_now: int = 0) -> list[str]:
+    """What to know of the videos of published manifests."""
+    remarks = [f"{cut_now:,} of them as published: accepted by annotator 'manifest', split as there"] if cut_now else []
+    if changed := changed_sources(catalogue):
+        remarks.append(
+            f"{len(changed):,} videos are not the published files (encoded anew by their site, say): their clips are "
+            f"at the published times, but shards with them have other hashes: {choose(changed)}"
+        )
+    return remarks
+
+
+def add_files(catalogue: Catalogue, told: Outcome, recipe: FileRecipe, workers: int) -> None:
+    """Write the clip files that are missing, and say so in the outcome of the cut."""
+    total = count(catalogue, files_left())
+    result = with_bar(
+        "clip files",
+        total,
+        "clips",
+        lambda done: materialise_clips(catalogue, recipe, workers=min(workers, max(total, 1)), done=done),
+    )
+    told.counts |= {"files": len(result.done)}
+    told.counts["failed"] += len(result.failed)
+    told.failures += failures(catalogue, result)
+    with catalogue.reading() as session:
+        found = sizes(session)
+    told.details |= {"file_bytes": found.bytes, "source_bytes": found.source_bytes}
+    told.remarks.append(
+        f"{found.files:,} clips have files of their own: {found.bytes / MEGABYTE:,.1f} MB beside "
+        f"{found.source_bytes / MEGABYTE:,.1f} MB of sources"
+    )
+    if found.lossy:
+        told.remarks.append(
+            f"{found.lossy:,} of them are encoded anew with loss: what is scored or exported from now on comes from "
+            "these; shards that hold the clips already stay as they are"
+        )
 
 
 def _clips(catalogue: Catalogue) -> int:
