@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,10 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from curation.checked import Checked
 from curation.classify import classify
 from curation.errors import ErrorClass, StageError
-from curation.fetching import VIDEOS, Checked
+from curation.fetching import VIDEOS
 from curation.importers.census import Census
 from curation.importers.layout import Made, Refused
 from curation.importers.lossless import SUFFIX, write_lossless
@@ -68,20 +71,26 @@ def make_videos(
     phrase: str,
     settings: dict[str, Any],
     dry_run: bool = False,
+    workers: int = 1,
     done: Callable[[], None] = lambda: None,
 ) -> Imported:
-    """Make all videos that the catalogue does not have. `done` is called after each item.
+    """Make all videos that the catalogue does not have, `workers` at once. `done` is called after each item.
 
     Raises `ImportBusyError`, and `StageError` (disk-full) at once; other errors are the item's own.
     """
     with _alone(catalogue, provider) if not dry_run else contextlib.nullcontext():
         work = _Import(catalogue, provider=provider, phrase=phrase, settings=settings, dry_run=dry_run)
-        try:
-            for item in items:
-                work.take(item)
-                done()
-        finally:  # also on Ctrl-C: what is made is made
-            work.flush()
+        # Threads do: encoding, hashing and waiting for the disk leave Python to the others.
+        with ThreadPoolExecutor(workers, thread_name_prefix="import") as pool:
+            try:
+                for item in items:
+                    work.take(item, pool)
+                    work.settle(keep=2 * workers)
+                    done()
+                work.settle()
+            finally:  # also on Ctrl-C: what is made is made
+                pool.shutdown(cancel_futures=True)
+                work.keep_the_made()
         if not dry_run:
             work.result.filled, work.result.other_split = complete(catalogue, work.repeated)
     return work.result
@@ -124,7 +133,7 @@ def _save_extra(path: Path, rows: np.ndarray[Any, Any]) -> tuple[str, str]:
 
 
 class _Import:
-    """One call: takes items, makes their files, and writes rows in batches for files that are in place."""
+    """One call: has the files of items made, and writes rows in batches for files that are in place."""
 
     def __init__(
         self, catalogue: Catalogue, *, provider: str, phrase: str, settings: dict[str, Any], dry_run: bool
@@ -138,40 +147,59 @@ class _Import:
         self._rank = 0
         self._known = _known(catalogue, provider)
         self._named: set[str] = set()
+        self._making: deque[tuple[Found, Future[_File]]] = deque()
         self._waiting: list[tuple[_File, bool]] = []
 
-    def take(self, item: Made | Refused) -> None:
-        """Bring one item in, if it is not there. Raises `StageError` (disk-full); other errors are recorded."""
-        try:
-            if isinstance(item, Refused):
-                self.result.refused.append(item)
-            else:
-                self._take(item)
-        except StageError as error:
-            if error.error_class is ErrorClass.DISK_FULL:
-                raise
-            assert isinstance(item, Made)
-            refused = Refused(item=item.found.provider_id, source=item.found.source, error=error)
-            self.result.refused.append(refused)
-
-    def _take(self, item: Made) -> None:
+    def take(self, item: Made | Refused, pool: Executor) -> None:
+        """Have one item made, if it is not there."""
+        if isinstance(item, Refused):
+            self.result.refused.append(item)
+            return
         found = item.found
         if found.id in self._named:
-            raise StageError(ErrorClass.UNSUPPORTED, "another item of this data set has the same name")
+            twice = StageError(ErrorClass.UNSUPPORTED, "another item of this data set has the same name")
+            self.result.refused.append(Refused(item=found.provider_id, source=found.source, error=twice))
+            return
         self._named.add(found.id)
         if self._known.get(found.id, False):
             self.repeated.append(found)
             self.result.known += 1
+            self.result.census.count(found)
         elif self._dry_run:
             self.result.new.append(found.id)
+            self.result.census.count(found)
         else:
-            self._waiting.append((_make(self._catalogue, item), found.id in self._known))
-            if len(self._waiting) >= BATCH:
-                self.flush()
-        self.result.census.count(found)
+            self._making.append((found, pool.submit(_make, self._catalogue, item)))
 
-    def flush(self) -> None:
-        """Write the rows that wait."""
+    def settle(self, keep: int = 0) -> None:
+        """Wait until at most `keep` items are being made. Raises `StageError` (disk-full)."""
+        while len(self._making) > keep:
+            found, future = self._making[0]
+            try:
+                file = future.result()
+            except StageError as error:
+                if error.error_class is ErrorClass.DISK_FULL:
+                    raise
+                self.result.refused.append(Refused(item=found.provider_id, source=found.source, error=error))
+            else:
+                self._made(file)
+            self._making.popleft()
+
+    def keep_the_made(self) -> None:
+        """Write the rows of all that was made, also where the call ends early."""
+        for _, future in self._making:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self._made(future.result())
+        self._making.clear()
+        self._flush()
+
+    def _made(self, file: _File) -> None:
+        self.result.census.count(file.found)
+        self._waiting.append((file, file.found.id in self._known))
+        if len(self._waiting) >= BATCH:
+            self._flush()
+
+    def _flush(self) -> None:
         if not self._waiting:
             return
         with self._catalogue.writing() as session:
@@ -207,7 +235,7 @@ class _Import:
             session.add(video)
         video.source = found.source
         move_video(video, VideoState.DOWNLOADED)
-        file.checked.fill(video)
+        file.checked.fill(session, video)
         video.error = video.error_class = video.retry_at = None
         video.tries = 0
         video.downloaded_at = now()

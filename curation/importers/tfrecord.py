@@ -64,7 +64,7 @@ def count_records(path: Path) -> int:
     """How many records `read_records` gives, from the lengths alone."""
     size = path.stat().st_size
     count = 0
-    with path.open("rb") as stream:
+    with path.open("rb", buffering=0) as stream:  # a few bytes here and there
         while (length := _next_length(stream, size, count + 1)) is not None:
             count += 1
             if isinstance(length, StageError):

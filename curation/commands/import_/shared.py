@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -68,6 +69,7 @@ def run_made(
                     phrase=str(path.absolute()),
                     settings=settings,
                     dry_run=dry_run,
+                    workers=min(os.cpu_count() or 1, 4),
                     done=bar.advance,
                 )
         except (LayoutError, ImportBusyError) as error:
