@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import func, select
@@ -11,69 +13,84 @@ from sqlalchemy.orm import Session
 from db.models import Clip, Score, Split, Video
 from db.states import ClipState, VideoState
 
+AT_ONCE = 500  # clips whose scores are read together
+VIDEOS, CLIPS, SCORES = Video.__table__, Clip.__table__, Score.__table__
+
 
 def counts(session: Session) -> dict[str, dict[str, int]]:
     """Videos and clips by state, in the order of the pipeline; states without any are left out."""
     found: dict[str, dict[str, int]] = {}
-    for name, table, states in (("videos", Video, VideoState), ("clips", Clip, ClipState)):
+    for name, table, states in (("videos", VIDEOS, VideoState), ("clips", CLIPS, ClipState)):
         rows: dict[str, int] = {}
-        for state, number in session.execute(select(table.state, func.count()).group_by(table.state)):
+        for state, number in session.execute(select(table.c.state, func.count()).group_by(table.c.state)):
             rows[state] = number
         found[name] = {state.value: rows[state] for state in states if state in rows}
     return found
 
 
-def failures(session: Session) -> list[tuple[str, str, str]]:
-    """(id, source, error) of all videos that stand failed."""
+def failures(session: Session, limit: int | None = None) -> list[tuple[str, str, str]]:
+    """(id, source, error) of the videos that stand failed, in the order in which they were added."""
     rows = session.execute(
-        select(Video.id, Video.source, Video.error).where(Video.state == VideoState.FAILED).order_by(Video.created_at)
+        select(VIDEOS.c.id, VIDEOS.c.source, VIDEOS.c.error)
+        .where(VIDEOS.c.state == VideoState.FAILED)
+        .order_by(VIDEOS.c.created_at, VIDEOS.c.id)
+        .limit(limit)
     )
     return [(video, source, error or "unknown") for video, source, error in rows]
 
 
 def listing(session: Session) -> dict[str, list[dict[str, Any]]]:
     """All videos and clips, as `formats.md` lists their fields."""
+    return {"videos": list(_videos(session)), "clips": list(_clips(session))}
+
+
+def listing_json(session: Session) -> Iterator[str]:
+    """The JSON text of `listing`, piece by piece: of 100,000 clips it does not fit comfortably into memory."""
+    for opening, items in (('{"videos": [', _videos(session)), ('], "clips": [', _clips(session))):
+        yield opening
+        for number, item in enumerate(items):
+            yield (", " if number else "") + json.dumps(item, ensure_ascii=False)
+    yield "]}"
+
+
+def _videos(session: Session) -> Iterator[dict[str, Any]]:
+    names = ("id", "provider", "provider_id", "source", "state", "error", "title", "licence", "duration", "sha256")
+    statement = select(*(VIDEOS.c[name] for name in names)).order_by(VIDEOS.c.created_at, VIDEOS.c.id)
+    for row in session.execute(statement).all():
+        yield dict(zip(names, row, strict=True))
+
+
+def _clips(session: Session) -> Iterator[dict[str, Any]]:
     from curation.export import newest_shards  # late: decoders and HDF5 come with it
 
-    videos = [
-        {
-            "id": video.id,
-            "provider": video.provider,
-            "provider_id": video.provider_id,
-            "source": video.source,
-            "state": video.state,
-            "error": video.error,
-            "title": video.title,
-            "licence": video.licence,
-            "duration": video.duration,
-            "sha256": video.sha256,
-        }
-        for video in session.scalars(select(Video).order_by(Video.created_at, Video.id))
-    ]
-    scores: dict[str, dict[str, float]] = defaultdict(dict)
-    for clip_id, name, value in session.execute(select(Score.clip_id, Score.name, Score.value)):
-        scores[clip_id][name] = value
     splits = {video: name for video, name in session.execute(select(Split.video_id, Split.name))}
     shards = newest_shards(session)
-    rows = session.execute(
-        select(Clip, Video.source).join(Video, Video.id == Clip.video_id).order_by(Clip.video_id, Clip.index)
+    columns = ("id", "video_id", "start", "end", "state", "reason", "error", "short", "frame_count")
+    statement = (
+        select(*(CLIPS.c[name] for name in columns), VIDEOS.c.source)
+        .join(VIDEOS, VIDEOS.c.id == CLIPS.c.video_id)
+        .order_by(CLIPS.c.video_id, CLIPS.c.index)
     )
-    clips = [
-        {
-            "id": clip.id,
-            "video": clip.video_id,
-            "source": source,
-            "start": clip.start,
-            "end": clip.end,
-            "state": clip.state,
-            "reason": clip.reason,
-            "error": clip.error,
-            "short": clip.short,
-            "frames": clip.frame_count,
-            "scores": scores.get(clip.id, {}),
-            "split": splits.get(clip.video_id),
-            "shard": shards.get(clip.id),
-        }
-        for clip, source in rows
-    ]
-    return {"videos": videos, "clips": clips}
+    for rows in session.execute(statement, execution_options={"yield_per": AT_ONCE}).partitions():
+        scores: dict[str, dict[str, float]] = defaultdict(dict)
+        of_these = SCORES.c.clip_id.in_([row.id for row in rows])
+        for clip, name, value in session.execute(
+            select(SCORES.c.clip_id, SCORES.c.name, SCORES.c.value).where(of_these).order_by(SCORES.c.name)
+        ):
+            scores[clip][name] = value
+        for row in rows:
+            yield {
+                "id": row.id,
+                "video": row.video_id,
+                "source": row.source,
+                "start": row.start,
+                "end": row.end,
+                "state": row.state,
+                "reason": row.reason,
+                "error": row.error,
+                "short": row.short,
+                "frames": row.frame_count,
+                "scores": scores.get(row.id, {}),
+                "split": splits.get(row.video_id),
+                "shard": shards.get(row.id),
+            }
