@@ -73,10 +73,17 @@ def update_scenes(catalogue: Catalogue, settings: SceneSettings = SceneSettings(
             if _extent(session) != before:
                 continue
             if changed:
-                statement = update(Clip.__table__).where(Clip.id == bindparam("clip")).values(scene=bindparam("found"))
+                statement = update(Clip).where(Clip.id == bindparam("clip")).values(scene=bindparam("found"))
                 session.connection().execute(statement, changed)
             return len(changed)
     return 0  # whoever added fingerprints meanwhile does it too
+
+
+def repeats(session: Session) -> tuple[int, int]:
+    """How many clips are in a scene with others, and how many scenes that makes."""
+    sizes = select(func.count().label("size")).where(Clip.scene.is_not(None)).group_by(Clip.scene).subquery()
+    clips, scenes = session.execute(select(func.sum(sizes.c.size), func.count()).where(sizes.c.size > 1)).one()
+    return int(clips or 0), int(scenes)
 
 
 def _stale(session: Session) -> bool:
@@ -158,8 +165,7 @@ def _keys(hashes: U64, settings: SceneSettings) -> tuple[I64, U64]:
 
 def telling(hashes: U64) -> NDArray[np.bool_]:
     """Which hashes (..., 2) say anything."""
-    result: NDArray[np.bool_] = hashes.any(-1)
-    return result
+    return np.asarray(hashes.any(-1), np.bool_)
 
 
 def agree(hashes: U64, one: I64, other: I64, settings: SceneSettings, chunk: int = 50_000) -> NDArray[np.bool_]:

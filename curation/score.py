@@ -20,7 +20,13 @@ from curation.cut import fail_video
 from curation.errors import ErrorClass, StageError
 from curation.recipes import keep_recipe
 from curation.scores import Scorer, measure
+from curation.scores.camera import CameraMotion
+from curation.scores.exposure import Exposure
+from curation.scores.fingerprints import Fingerprints
 from curation.scores.frame import frames
+from curation.scores.frozen import Frozen
+from curation.scores.letterbox import Letterbox
+from curation.scores.overlays import Overlay
 from curation.scores.variance import Variance
 from curation.sources import locate_clip
 from curation.stages import Result, Stage, run_stage
@@ -30,7 +36,15 @@ from db.recipes import recipe_hash
 from db.states import ClipState, VideoState, move_clip
 
 # All that is measured on a clip: one line a scorer.
-SCORERS: tuple[type[Scorer], ...] = (Variance,)
+SCORERS: tuple[type[Scorer], ...] = (
+    Variance,
+    Letterbox,
+    CameraMotion,
+    Overlay,
+    Exposure,
+    Frozen,
+    Fingerprints,
+)
 
 FINGERPRINT = "fingerprint"
 # Claims search their candidates from the first on; among all clips of a large dataset, each search would cost a scan.
@@ -154,9 +168,10 @@ def _store(session: Session, clip_id: str, result: Scores) -> None:
     for name, value in result.values.items():
         used = keep_recipe(session, "score", settings[name])
         session.merge(Score(clip_id=clip_id, name=name, value=value, settings_hash=used))
+    clip = session.get_one(Clip, clip_id)
     if result.fingerprint is not None:
         used = keep_recipe(session, "score", settings[FINGERPRINT])
         session.merge(Fingerprint(clip_id=clip_id, hashes=result.fingerprint, settings_hash=used))
-    clip = session.get_one(Clip, clip_id)
+        clip.scene = None  # until `update_scenes`
     if clip.state == ClipState.PLANNED:  # else it was scored before, and what has been decided since stands
         move_clip(clip, ClipState.SCORED)

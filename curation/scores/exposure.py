@@ -18,8 +18,8 @@ class Exposure(Scorer):
     """`black` and `white`: shares of the frames that are so nearly all over, in [0, 1]."""
 
     names = ("black", "white")
-    settings: ClassVar[Mapping[str, Any]] = {"interval": 0.1, "black": BLACK, "white": WHITE, "share": SHARE}
-    interval = 0.1
+    settings: ClassVar[Mapping[str, Any]] = {"interval": 0.2, "black": BLACK, "white": WHITE, "share": SHARE}
+    interval = 0.2
 
     def __init__(self) -> None:
         self._frames = 0

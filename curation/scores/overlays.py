@@ -25,12 +25,13 @@ SEGMENT = 5  # frames a mean picture
 LEAST_FRAMES = 3  # of a last segment, to count
 STEADY = 20.0  # levels of standard deviation in time, at most, of an overlay's pixels: it may be translucent
 NEIGHBOURHOOD = (7, 7)  # pixels whose mean is the level that contrast is measured from
+EDGE = 4  # rows or columns beside a bar that are left out with it
 STROKES = (9, 5)  # width, height, over which contrast is averaged: wider, as words are
 PROMINENCE = 3.0  # times the contrast of the picture's rest
 REST = 95.0  # percentile of the contrast that stands for the rest
 GRAIN = 4.0  # levels added to it: an empty picture's rest is none
-SOFTEST, HARDEST = 36.0, 68.0  # levels of contrast: never an overlay below, always one above,
-ABOVE_REST = 1.5  # unless the rest is nearly as hard
+SOFTEST, HARDEST = 36.0, 68.0  # levels of contrast: never an overlay below, always one above, but for
+ABOVE_REST = 1.5  # times that of the rest, which it must have in any case
 ZONE = 0.28  # of the height, from the top and from the bottom
 THRESHOLDS = {"overlay": 0.0008}
 
@@ -45,6 +46,7 @@ class Overlay(Scorer):
         "least_frames": LEAST_FRAMES,
         "steady": STEADY,
         "neighbourhood": NEIGHBOURHOOD,
+        "edge": EDGE,
         "strokes": STROKES,
         "prominence": PROMINENCE,
         "rest": REST,
@@ -85,10 +87,12 @@ class Overlay(Scorer):
 
     def _end_segment(self) -> None:
         assert self._brightest is not None
-        mean = self._sum / self._frames
-        deviation = np.sqrt(np.maximum(self._squares / self._frames - mean * mean, 0))
+        mean = self._sum / np.float32(self._frames)
+        deviation = np.sqrt(np.maximum(self._squares / np.float32(self._frames) - mean * mean, 0))
         top, bottom, left, right = bars(self._brightest)
         height, width = mean.shape
+        # The bar's own edge is hard and steady too.
+        top, bottom, left, right = (bar and bar + EDGE for bar in (top, bottom, left, right))
         inner = np.s_[top : height - bottom, left : width - right]
         area = float(letters(mean[inner], deviation[inner]).sum()) / mean.size
         self._largest = sorted([*self._largest, area], reverse=True)[:2]
