@@ -169,6 +169,7 @@ def plan_export(
         parsed = recipe.layout.parse(shard.file)
         if (
             parsed is None
+            or parsed[0] != shard.split
             or parsed in used
             or not clips
             or len(clips) != len(shard.clips)

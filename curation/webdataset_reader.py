@@ -88,8 +88,8 @@ class TarReader:
 
     @property
     def frame_shape(self) -> tuple[int, ...]:
-        """(H, W, 3) of the first clip's frames."""
-        return tuple(self.clip(0).shape[1:])
+        """(H, W, 3) as announced; `clip` and `damaged_frames` find frames of another shape."""
+        return (self.height, self.width, 3)
 
     @property
     def offsets(self) -> tuple[int, ...]:

@@ -81,9 +81,9 @@ class ShardReader:
 
     @property
     def frame_shape(self) -> tuple[int, ...]:
-        """(H, W, 3) of the frames themselves; of the first one where they are encoded."""
+        """(H, W, 3) of the frames themselves; where they are encoded, as announced, and `window` checks it."""
         tables = self._open()
-        return tuple(tables.frames.shape[1:]) if tables.encoded is None else self._decoded(tables, 0).shape
+        return tuple(tables.frames.shape[1:]) if tables.encoded is None else (tables.height, tables.width, 3)
 
     @property
     def attributes(self) -> dict[str, Any]:
