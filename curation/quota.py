@@ -88,5 +88,8 @@ class Ledger:
 
 def when(moment: datetime, zone: ZoneInfo, place: str) -> str:
     """A moment as a message tells it: there, in UTC and here."""
-    there = f"{moment.astimezone(zone):%Y-%m-%d %H:%M} {place}"
-    return f"{there} ({moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC, {moment.astimezone():%Y-%m-%d %H:%M %Z} here)"
+    here = moment.astimezone()
+    told = [f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"]
+    if here.utcoffset() != timedelta():
+        told.append(f"{here:%Y-%m-%d %H:%M %Z} here")
+    return f"{moment.astimezone(zone):%Y-%m-%d %H:%M} {place} ({', '.join(told)})"

@@ -198,9 +198,8 @@ def outcome_of(found: SearchReport, wanted: Wanted, provider: str, limit: int, d
     remarks = []
     failures = []
     if found.complete_since is not None:
-        remarks.append(
-            f"this search was made on {found.complete_since:%Y-%m-%d}; --again searches anew, a larger --limit goes on"
-        )
+        onward = "; a larger --limit goes on" if found.more else ""
+        remarks.append(f"this search was made on {found.complete_since:%Y-%m-%d}{onward}; --again searches anew")
     if found.resumed:
         remarks.append("went on where an earlier call stopped")
     if found.left_out:

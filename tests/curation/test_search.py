@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,7 +21,7 @@ from curation.providers.hits import Hit, HitPage, SearchStopped, Wanted, Window
 from curation.providers.urls import identify_url
 from curation.providers.youtube import CREATIVE_COMMONS, STANDARD, video
 from curation.providers.youtube_api import parse_duration
-from curation.quota import Bucket, Ledger, QuotaSpent
+from curation.quota import Bucket, Ledger, QuotaSpent, when
 from curation.searching import Progress, search
 from db.engine import Catalogue, create
 from db.models import Query, QuotaUse, Video
@@ -287,6 +288,45 @@ def test_lasting_troubles_stop_the_search_and_keep_what_was_found(catalogue: Cat
     result = curate(catalogue, youtube, "--again")
     assert result.exit_code == 1
     assert "cannot be reached" in result.output
+
+
+def test_a_server_that_asks_for_a_long_wait_is_left_alone(catalogue: Catalogue, youtube: YouTubeServer) -> None:
+    youtube.retry_after, youtube.next_errors["search"] = "3600", [api.SLOWER]
+    said = curate(catalogue, youtube, "--json")
+    assert said.exit_code == 1
+    assert youtube.calls["search"] == 1
+    resume_at = datetime.fromisoformat(told(said)["resume_at"])
+    assert timedelta(minutes=59) < resume_at - datetime.now(UTC) <= timedelta(hours=1)
+
+
+def test_ctrl_c_keeps_what_was_found(
+    catalogue: Catalogue, youtube: YouTubeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    youtube.uploads = uploads(150)
+    page = youtube_api.YouTubeApi.page
+
+    def interrupted(self: youtube_api.YouTubeApi, wanted: Wanted, window: Window) -> HitPage:
+        if youtube.calls["search"] == 2:
+            raise KeyboardInterrupt
+        return page(self, wanted, window)
+
+    monkeypatch.setattr(youtube_api.YouTubeApi, "page", interrupted)
+    result = curate(catalogue, youtube)
+    assert result.exit_code == 130
+    assert "the same command goes on" in result.output
+    monkeypatch.setattr(youtube_api.YouTubeApi, "page", page)
+    assert told(curate(catalogue, youtube, "--json"))["added"] == 50
+
+
+def test_moments_are_told_there_and_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = datetime(2026, 7, 2, 7, 0, tzinfo=UTC)
+    for zone, here in (("UTC", ""), ("Europe/Vienna", ", 2026-07-02 09:00 CEST here")):
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+        said = when(moment, youtube_api.ZONE, "Pacific time")
+        assert said == f"2026-07-02 00:00 Pacific time (2026-07-02 07:00 UTC{here})"
+    monkeypatch.undo()
+    time.tzset()
 
 
 def test_an_answer_that_is_no_json(catalogue: Catalogue, youtube: YouTubeServer) -> None:

@@ -91,6 +91,7 @@ class YouTubeServer(ThreadingHTTPServer):
         self.next_errors: dict[str, list[tuple[int, Any]]] = {"search": [], "videos": []}
         self.epoch = "A"  # of page tokens: those of another are not valid
         self.slow = 0.0  # s before each answer
+        self.retry_after: str | None = None  # sent with each error
         self.lock = threading.Lock()
 
     @property
@@ -203,6 +204,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/json; charset=UTF-8")
         self.send_header("Content-Length", str(len(data)))
+        if status != 200 and self.server.retry_after is not None:
+            self.send_header("Retry-After", self.server.retry_after)
         self.end_headers()
         self.wfile.write(data)
 
