@@ -54,7 +54,7 @@ class Census:
             least, most = min(self.labels.values()), max(self.labels.values())
             spread = f"{least:,}" if least == most else f"{least:,} to {most:,}"
             yield f"labels: {len(self.labels):,}, with {spread} videos each"
-        if self.groups:
+        if any(sides.total() > 1 for sides in self._groups.values()):
             leaks = self.leaks()
             if not leaks:
                 yield f"leaks: none of {self.groups:,} recordings is on two sides of the official split"

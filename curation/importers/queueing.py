@@ -94,7 +94,7 @@ def _follow(catalogue: Catalogue, sources: Mapping[str, str]) -> list[str]:
                 for video in session.scalars(select(Video).where(Video.id.in_(gone))):
                     if video.state != VideoState.TAKEN_DOWN and video.pruned_at is None:
                         move_video(video, VideoState.QUEUED)
-                        video.source = sources[video.id]
+                        video.source, video.path = sources[video.id], None
                         video.error = video.error_class = video.retry_at = None
                         moved.append(video.id)
     return moved

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterable
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.errors import StageError
+from curation.importers import making
+from curation.importers.lossless import write_lossless
 from curation.importers.mocogan import split_strip
 from db.engine import Catalogue
 from tests.curation.import_cases import frames_of, moving_blobs, run, run_import, videos, write_image
@@ -32,6 +37,27 @@ def test_moving_mnist(catalogue: Catalogue, tmp_path: Path) -> None:
         assert video.frames == 20 and video.id == f"moving-mnist-{number:05d}"
     more = run_import(catalogue, "moving-mnist", tmp_path / "mnist_test_seq.npy")
     assert (more["added"], more["already_known"]) == (1, 3)
+
+
+def test_a_full_disk_stops_the_import_and_keeps_what_is_made(
+    catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(tmp_path / "mnist_test_seq.npy", digits(12)[:2])
+    written: list[Path] = []
+
+    def until_full(path: Path, frames: Iterable[np.ndarray], fps: Fraction) -> int:
+        if len(written) >= 3:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        written.append(path)
+        return write_lossless(path, frames, fps)
+
+    monkeypatch.setattr(making, "write_lossless", until_full)
+    result = run(catalogue, "import", "moving-mnist", tmp_path)
+    assert result.exit_code == 1 and "disk-full: No space left on device" in result.output
+    assert len(videos(catalogue)) == len(written) == 3
+    monkeypatch.undo()
+    outcome = run_import(catalogue, "moving-mnist", tmp_path)
+    assert (outcome["added"], outcome["already_known"]) == (9, 3)
 
 
 def test_moving_mnist_with_sequences_for_training(catalogue: Catalogue, tmp_path: Path) -> None:

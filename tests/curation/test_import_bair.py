@@ -13,6 +13,7 @@ from db.engine import Catalogue
 from db.models import Clip, Extra, Query, Video
 from db.shards import ShardReader
 from db.states import VideoState
+from tests.curation.download_cases import fetch
 from tests.curation.import_cases import (
     example,
     extras_of,
@@ -90,6 +91,28 @@ def test_again_does_nothing_and_lost_files_are_made_again(catalogue: Catalogue, 
     with catalogue.reading() as session:
         assert len(session.scalars(select(Extra)).all()) == 10
         assert len(session.scalars(select(Query)).all()) == 2
+
+
+def test_a_made_file_that_is_lost_leads_back_to_the_import(catalogue: Catalogue, robot: Path) -> None:
+    run_import(catalogue, "bair", robot)
+    lost, kept, *_ = videos(catalogue).values()
+    path = catalogue.path(str(lost.path))
+    whole = path.read_bytes()
+    path.unlink()
+    assert run(catalogue, "cut").exit_code == 1
+    report = fetch(catalogue, retry=True)
+    assert [(failed.id, failed.error.message) for failed in report.failed] == [
+        (lost.id, f"{path}: gone; make it again with: curate import bair")
+    ]
+    assert run_import(catalogue, "bair", robot)["made_again"] == 1
+    assert path.read_bytes() == whole
+    # A made file that failed for another reason is checked in its place, not fetched.
+    with catalogue.writing() as session:
+        session.get_one(Video, kept.id).state = VideoState.FAILED
+    assert fetch(catalogue, retry=True).done == [kept.id]
+    again = videos(catalogue)[kept.provider_id]
+    assert (again.path, again.sha256, again.state) == (kept.path, kept.sha256, VideoState.DOWNLOADED)
+    assert set(extras_of(catalogue, again)) == {"action", "endeffector_pos"}
 
 
 def test_damaged_records_are_named_and_the_rest_goes_on(catalogue: Catalogue, robot: Path) -> None:
