@@ -15,6 +15,7 @@ from curation.providers.urls import is_url
 from curation.published import Published, PublishedClip, PublishedShard, PublishedVideo
 from db.engine import Catalogue
 from db.models import Clip, Export, ExportShard, Extra, Mask, Recipe, ShardClip, Split, Video
+from db.shards import SPLITS
 from db.states import ClipState
 
 
@@ -101,7 +102,7 @@ def _shards(session: Session, exports: list[Export]) -> list[PublishedShard]:
                 clips=tuple(clip for clip, _ in inside[shard.id]),
                 clip_sha256=tuple(digest for _, digest in inside[shard.id]),
             )
-            for shard in export.shards
+            for shard in sorted(export.shards, key=lambda shard: (SPLITS.index(shard.split), shard.file))
         ]
     return listed
 

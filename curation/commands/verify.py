@@ -17,16 +17,23 @@ from curation.commands.common import (
     next_command,
     progress,
 )
+from curation.published import read_published
 from curation.verify import CheckedFolder, CheckedShard, Fault, check_folder, check_shard
 from curation.verify_catalogue import NothingExportedError, check_dataset
+from curation.verify_published import compare, compare_folder
 from db.engine import Catalogue
 
 
 @click.command()
 @click.argument("shards", nargs=-1, type=click.Path(path_type=Path), metavar="[SHARD]...")
+@click.option(
+    "--manifest",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Is this the data set that was published so? Compares the dataset, or a folder of shards, with that file.",
+)
 @click.option("--strict", is_flag=True, help="Count leaks that an official split has of its own as faults.")
 @dataset_options
-def verify(shards: tuple[Path, ...], strict: bool, dataset: Dataset) -> None:
+def verify(shards: tuple[Path, ...], manifest: Path | None, strict: bool, dataset: Dataset) -> None:
     """Check the newest export: every byte, the manifest, the catalogue, and that nothing is on two sides of the split.
 
     Nothing: no video, and no videos that belong together, worked out anew. Decisions that were changed after they were
@@ -35,7 +42,11 @@ def verify(shards: tuple[Path, ...], strict: bool, dataset: Dataset) -> None:
     With SHARD, a shard file or a folder of shards with its manifest, only that is checked, and no dataset is needed.
     Each fault is a line; the exit status is 1 if there is one.
     """
-    if shards:
+    if manifest is not None:
+        if len(shards) > 1 or (shards and not shards[0].is_dir()):
+            raise UsageFault("--manifest is compared with a dataset, or with one folder of shards")
+        outcome = check_published(dataset, manifest, shards[0] if shards else None)
+    elif shards:
         outcome = check_paths(dataset, shards)
     else:
         with dataset.open() as catalogue:
@@ -69,6 +80,31 @@ def check_paths(dataset: Dataset, paths: Sequence[Path]) -> Outcome:
                 faults += shard.faults
             bar.advance()
     return _outcome(CheckedFolder(manifest=None, shards=tuple(shards), faults=tuple(faults)))
+
+
+def check_published(dataset: Dataset, path: Path, folder: Path | None) -> Outcome:
+    """Compare a dataset, or a folder of shards, with a published manifest."""
+    published = read_published(path)
+    if folder is not None:
+        with progress("verifying", len(published.shards), "shards") as bar:
+            found = compare_folder(folder, published, done=lambda _file: bar.advance())
+    else:
+        with dataset.open() as catalogue:
+            found = compare(catalogue, published)
+    failures = [Failure(item=fault.file, source=fault.against, error=fault.message) for fault in found.faults]
+    failures += [Failure(item="malformed row", source=path.name, error=fault) for fault in published.faults]
+    return Outcome(
+        command="verify",
+        counts={
+            "shards_published": found.shards_published,
+            "shards_as_published": found.shards,
+            "clips_published": found.clips_published,
+            "clips_as_published": found.clips,
+            "faults": len(failures),
+        },
+        failures=failures,
+        remarks=[] if failures else ["all as published"],
+    )
 
 
 def _outcome(checked: CheckedFolder, *, strict: bool = False) -> Outcome:
