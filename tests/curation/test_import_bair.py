@@ -165,7 +165,7 @@ def test_another_layout_is_refused(catalogue: Catalogue, tmp_path: Path) -> None
 
 
 def test_from_records_to_a_shard(catalogue: Catalogue, tmp_path: Path) -> None:
-    """Imported, cut, scored, accepted, split and exported at their own size, the frames are the records' bytes."""
+    """Imported, cut, scored, accepted, split and exported at 64x64, frames, actions and positions are the records'."""
     root = tmp_path / "softmotion30_44k"
     write_tfrecords(root / "train" / "traj_0_to_255.tfrecords", [push(seed, 30)[0] for seed in (1, 2)])
     write_tfrecords(root / "test" / "traj_0_to_255.tfrecords", [push(3, 30)[0]])
@@ -185,9 +185,10 @@ def test_from_records_to_a_shard(catalogue: Catalogue, tmp_path: Path) -> None:
             for index, row in enumerate(reader.rows):
                 video = by_video[clips[row.id]]
                 seed = int(video.provider_id[-1]) if video.official_split == "train" else 3
-                _, frames, actions, _ = push(seed, 30)
+                _, frames, actions, positions = push(seed, 30)
+                assert reader.split == video.official_split
                 np.testing.assert_array_equal(reader.clip(index), frames)
-                assert len(extras_of(catalogue, video)["action"]) == row.length == 30
-                np.testing.assert_array_equal(extras_of(catalogue, video)["action"], actions)
+                np.testing.assert_array_equal(reader.extra("action", index, 0, 30), actions)
+                np.testing.assert_array_equal(reader.extra("endeffector_pos", index, 0, 30), positions)
                 seen += 1
     assert seen == 3

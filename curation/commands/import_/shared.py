@@ -40,6 +40,7 @@ path_argument = click.argument("path", type=click.Path(exists=True, path_type=Pa
 fps_option = click.option(
     "--fps",
     callback=_fps,
+    metavar="RATE",
     default="25",
     show_default=True,
     help="Frames a second that the files get; the data records none. 25 is export's default: a frame is a frame.",
