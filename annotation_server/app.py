@@ -22,6 +22,7 @@ from annotation_server.batches import BatchStore
 from annotation_server.closeups import Closeups, Maker
 from annotation_server.display import GRID, STATUS, Display, Lost
 from annotation_server.events import Bye
+from annotation_server.offers import Ranker
 from annotation_server.records import Confirmed, OpenBatch, Order, Pass, Totals
 from annotation_server.server import ENV, Login, Server
 from annotation_server.session import Outcome, Review, Shown
@@ -45,6 +46,8 @@ class Settings:
     annotator: str
     review: Pass = Pass.FIRST
     order: Order = Order.TIME
+    ranker: Ranker | None = None  # for Order.RANKED
+    preselect: bool = False  # mark what the ranker proposes to reject
     again: bool = False  # offer clips once more that were skipped before
     overlap: float = 0.0  # share of the clips that a second annotator shall see too, 0 to 1
     only: tuple[str, ...] = ()  # the clips of a pass AGAIN
@@ -62,6 +65,8 @@ class Settings:
             raise ReviewError("an annotator's name has 1 to 64 printable characters")
         if not 1 <= self.batch_size <= MAX_BATCH:
             raise ReviewError(f"a batch has 1 to {MAX_BATCH} clips")
+        if (self.order is Order.RANKED) != (self.ranker is not None):
+            raise ReviewError("a ranked order needs a ranker, and no other order has one")
         if not 0 <= self.overlap <= 1:
             raise ReviewError("the overlap is a share from 0 to 1")
         if not 0 <= self.min_view <= 3600:
@@ -147,6 +152,8 @@ class _Run:
             review=settings.review,
             size=settings.batch_size,
             order=settings.order,
+            ranker=settings.ranker,
+            preselect=settings.preselect,
             again=settings.again,
             overlap=settings.overlap,
             only=settings.only,
@@ -277,6 +284,7 @@ class _Run:
             totals=self._totals,
             pace=self._review.pace,
             message=self._review.message if message is None else message,
+            told=self._settings.ranker.told if self._settings.ranker else "",
         )
         self._display.show(STATUS, page.status(state))
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from sqlalchemy import Select, exists, func, select, update
 from sqlalchemy.orm import Session, aliased, joinedload
 
-from annotation_server.offers import Offers, shared
+from annotation_server.offers import Offers, Ranker, shared
 from annotation_server.records import Cell, Choice, Confirmed, Mark, OpenBatch, Order, Pass, Reason, Totals, Verdict
 from db.engine import Catalogue
 from db.models import Batch, BatchClip, Clip, Decision, now
@@ -22,6 +22,7 @@ from db.states import ClipState, move_clips, move_clips_each
 from db.verdicts import standing
 
 NO_PREVIEW = "no preview yet; make it with: curate preview"
+PROPOSED = 0.5  # from this suggestion on a clip is outlined, or marked where that is wanted
 CHOSEN_AHEAD = 4  # batches: others may take some of the clips in between
 
 
@@ -36,17 +37,20 @@ class BatchStore:
         review: Pass = Pass.FIRST,
         size: int = 25,
         order: Order = Order.TIME,
+        ranker: Ranker | None = None,
+        preselect: bool = False,
         again: bool = False,
         overlap: float = 0.0,
         only: Collection[str] = (),
     ) -> None:
-        """`again` offers clips once more that were skipped before now; `overlap` is the share that two annotators see.
+        """`preselect` marks proposed rejects in new batches; `again` offers clips again that were skipped before now.
 
-        `only` names the clips of a pass AGAIN.
+        `overlap` is the share of the clips that two annotators see; `only` names the clips of a pass AGAIN.
         """
         self._catalogue = catalogue
         self._annotator = annotator
         self._size = size
+        self._preselect = preselect
         self._overlap = overlap if review is Pass.FIRST else 0.0
         # Second looks come between an annotator's own first ones.
         self._reviews = (Pass.FIRST, Pass.SECOND) if self._overlap else (review,)
@@ -55,6 +59,7 @@ class BatchStore:
             annotator=annotator,
             review=review,
             order=order,
+            ranker=ranker,
             again_from=began if again else None,
             only=only,
             since=began if review is Pass.AGAIN else None,
@@ -114,6 +119,7 @@ class BatchStore:
                 clip_id=choice.clip_id,
                 suggestion=choice.suggestion,
                 hint=choice.hint,
+                marked=self._preselect and choice.suggestion is not None and choice.suggestion >= PROPOSED,
                 overlap=review is Pass.FIRST and shared(choice.clip_id, self._overlap),
             )
             for position, choice in enumerate(claimed)

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from sqlalchemy import ColumnElement, Select, and_, exists, func, select
 from sqlalchemy.orm import Session, aliased
@@ -14,6 +15,19 @@ from annotation_server.records import Choice, Order, Pass, Totals
 from db.models import Batch, BatchClip, Clip, Decision, Preview, Video
 from db.states import ClipState
 from db.verdicts import disputed
+
+
+class Ranker(Protocol):
+    """Orders clips for a review by how likely they are rejects. Used from one thread."""
+
+    @property
+    def told(self) -> str:
+        """What the status pane says of it; may be empty."""
+        ...
+
+    def rank(self, session: Session, clips: Sequence[str], limit: int) -> Sequence[tuple[str, float, str | None]]:
+        """The `limit` likeliest of `clips`: (clip, probability in [0, 1], hint)."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +41,7 @@ class Offers:
     annotator: str
     review: Pass
     order: Order = Order.TIME
+    ranker: Ranker | None = None  # for Order.RANKED
     again_from: datetime | None = None
     only: Collection[str] = ()
     since: datetime | None = None
@@ -54,6 +69,9 @@ class Offers:
             return [Choice(clip_id=clip) for clip in session.scalars(timed.limit(limit))]
         ready = select(Clip.id).join(Preview).where(self.offered(review))
         ids = list(session.scalars(ready)) or list(session.scalars(offered))
+        if self.ranker is not None:
+            ranked = self.ranker.rank(session, ids, limit)
+            return [Choice(clip_id=clip, suggestion=told, hint=hint) for clip, told, hint in ranked]
         shuffled = sorted(ids, key=lambda clip: _shuffled(self.annotator, clip))
         return [Choice(clip_id=clip) for clip in shuffled[:limit]]
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
+from annotation_server.batches import PROPOSED
 from annotation_server.mosaic import CELL_HEIGHT, CELL_WIDTH, Geometry
 from annotation_server.records import REASONS, Cell, Mark, Pass, Totals
 from annotation_server.session import Shown
@@ -29,7 +30,6 @@ KEYS = (
     ("Escape", "stop"),
     ("?", "more help"),
 )
-SUGGESTED = 0.5  # from this probability of a reject on, a cell is outlined
 PASSES = {
     Pass.FIRST: "first pass",
     Pass.SECOND: "second look: judge on your own",
@@ -68,6 +68,7 @@ class Status:
     totals: Totals
     pace: float | None  # clips a minute
     message: str
+    told: str = ""  # what the ranker says of itself
 
 
 @cache
@@ -112,7 +113,7 @@ def _cell(cell: Cell, error: str | None, geometry: Geometry) -> str:
     if cell.position < len(LETTERS):
         inside += f'<span class="sf-letter">{LETTERS[cell.position]}</span>'
     title, suggested = cell.name, ""
-    if cell.suggestion is not None and cell.suggestion >= SUGGESTED:
+    if cell.suggestion is not None and cell.suggestion >= PROPOSED:
         suggested = " sf-suggested"
         title += f" - likely a reject ({cell.suggestion:.0%})"
     if cell.hint:
@@ -148,6 +149,7 @@ def status(state: Status) -> str:
         f'<div class="sf-counts"><div><b>{totals.kept:,}</b>kept</div><div><b>{totals.rejected:,}</b>rejected</div>'
         f"<div><b>{totals.left:,}</b>left</div></div>"
         f'<p class="sf-pace">{_pace(state)}</p>'
+        f'<p class="sf-told">{html.escape(state.told)}</p>'
         f'<p class="sf-batch">{"<br>".join(parts)}</p>'
         f'<p class="sf-message">{html.escape(state.message)}</p>'
         f'<p class="sf-lost">The review does not answer. Nothing that was confirmed is lost; start '

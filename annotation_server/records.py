@@ -38,6 +38,7 @@ class Order(StrEnum):
 
     TIME = "time"  # videos as they were added, clips as they follow in the video
     RANDOM = "random"  # shuffled, the same way each time for one annotator
+    RANKED = "ranked"  # by a ranker: the likeliest rejects first
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from curation.cut import fail_video
 from curation.decode import Resizer, decode, pixel_aspect, plane
 from curation.errors import ErrorClass, StageError
+from curation.ranking.appearance import Appearance
 from curation.sources import locate_clip
 from curation.stages import Result, Stage, run_stage
 from db.engine import Catalogue
@@ -36,8 +37,17 @@ class Job:
     time_base: Fraction
 
 
-def make_preview(job: Job) -> int:
-    """Write one preview. Returns its number of frames; raises `StageError` if the clip does not decode."""
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """A preview that was written: its frames, and how they look (`curation.ranking.appearance`)."""
+
+    frames: int
+    appearance: bytes
+
+
+def make_preview(job: Job) -> Made:
+    """Write one preview. Raises `StageError` if the clip does not decode."""
+    look = Appearance()
     with replacing(job.target) as temporary:
         count = 0
         with av.open(str(temporary), "w", format="mp4") as container:
@@ -45,12 +55,13 @@ def make_preview(job: Job) -> int:
             stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "yuv420p"
             stream.codec_context.thread_count = 1
             for pixels in _small_frames(job):
+                look.push(pixels)
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")))
                 count += 1
             container.mux(stream.encode())
         if count == 0:
             raise StageError(ErrorClass.CORRUPT, f"{job.source.name}: none of the clip's frames decode")
-    return count
+    return Made(frames=count, appearance=look.packed())
 
 
 def _small_frames(job: Job) -> Iterator[NDArray[np.uint8]]:
@@ -84,7 +95,7 @@ LEFT = (
 
 def make_previews(catalogue: Catalogue, *, workers: int = 1, done: Callable[[str], None] = lambda item: None) -> Result:
     """Make the previews of all clips that await or have had a review and have none."""
-    stage: Stage[Job, int] = Stage(
+    stage: Stage[Job, Made] = Stage(
         name="preview",
         candidates=LEFT,
         job=lambda session, clip: _job(catalogue, session, clip),
@@ -111,9 +122,17 @@ def _job(catalogue: Catalogue, session: Session, clip_id: str) -> Job:
     )
 
 
-def _store(session: Session, clip_id: str, frames: int) -> None:
+def _store(session: Session, clip_id: str, made: Made) -> None:
     session.add(
-        Preview(clip_id=clip_id, path=preview_path(clip_id), width=WIDTH, height=HEIGHT, fps=FPS, frames=frames)
+        Preview(
+            clip_id=clip_id,
+            path=preview_path(clip_id),
+            width=WIDTH,
+            height=HEIGHT,
+            fps=FPS,
+            frames=made.frames,
+            appearance=made.appearance,
+        )
     )
 
 

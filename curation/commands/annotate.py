@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import importlib.util
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -20,6 +21,7 @@ from db.states import ClipState
 if TYPE_CHECKING:
     from annotation_server.app import Result
     from annotation_server.server import Login
+    from curation.ranking.ranker import SuspicionRanker
 
 
 PASSES = {"pending": "first", "accepted": "final", "disputed": "adjudication"}
@@ -64,7 +66,15 @@ def page_options(function: Callable[..., None]) -> Callable[..., None]:
     show_default=True,
     help="Which clips to judge: pending ones; as a final pass, the accepted ones once more; or those in dispute.",
 )
-@click.option("--order", type=click.Choice(["time", "random"]), default="time", show_default=True)
+@click.option(
+    "--order",
+    type=click.Choice(["time", "random", "suspicious", "learned"]),
+    default="time",
+    show_default=True,
+    help="Which clips come first: as they follow in the videos; shuffled; those whose scores are nearest to the "
+    "recommended bounds; or those that your decisions so far make likely rejects (needs scikit-learn).",
+)
+@click.option("--preselect", is_flag=True, help="Mark likely rejects beforehand; you confirm or take the marks back.")
 @click.option(
     "--overlap",
     type=click.FloatRange(0, 1),
@@ -81,6 +91,7 @@ def annotate(
     dataset: Dataset,
     state: str,
     order: str,
+    preselect: bool,
     overlap: float,
     skipped: bool,
     take_over: str | None,
@@ -93,7 +104,10 @@ def annotate(
     """
     if overlap and state != "pending":
         raise UsageFault("--overlap belongs to the first pass (--state pending)")
-    result = _review(dataset, page, take_over, review=PASSES[state], order=order, again=skipped, overlap=overlap)
+    if preselect and order not in ("suspicious", "learned"):
+        raise UsageFault("--preselect marks what an order proposes: give --order suspicious or learned as well")
+    options = {"review": PASSES[state], "again": skipped, "overlap": overlap, "preselect": preselect}
+    result = _review(dataset, page, take_over, order=order, **options)
     finish(dataset, _outcome(dataset, "annotate", state, result))
 
 
@@ -139,8 +153,9 @@ def _review(dataset: Dataset, page: Mapping[str, Any], take_over: str | None, **
     if page["server"] is None and embedded.is_loopback(host):
         login = None
     options["review"] = Pass(options["review"])
-    if "order" in options:
-        options["order"] = Order(options["order"])
+    order = options.pop("order", "time")
+    options["ranker"] = _ranker(order)
+    options["order"] = Order(order) if options["ranker"] is None else Order.RANKED
     try:
         settings = app.Settings(
             annotator=page["annotator"] or _login_name(),
@@ -163,6 +178,22 @@ def _review(dataset: Dataset, page: Mapping[str, Any], take_over: str | None, **
         raise UsageFault(str(error)) from None
     except (AssetsError, DisplayError, MosaicError, embedded.ServerError) as error:
         raise click.ClickException(str(error)) from None
+
+
+def _ranker(order: str) -> SuspicionRanker | None:
+    """What ranks the clips in an order that needs it."""
+    if order not in ("suspicious", "learned"):
+        return None
+    from curation.ranking.suspicion import Bounds
+    from curation.recommended import recommended
+
+    rule = recommended()
+    bounds = Bounds(minimum=rule.minimum, maximum=rule.maximum)
+    if order == "learned" and importlib.util.find_spec("sklearn") is None:
+        raise UsageFault("--order learned needs scikit-learn: pip install 'stillflow[learn]'")
+    from curation.ranking import ranker
+
+    return ranker.LearningRanker(bounds) if order == "learned" else ranker.SuspicionRanker(bounds)
 
 
 def _announce(address: str, *, to_stderr: bool) -> None:
@@ -216,9 +247,9 @@ def _login_name() -> str:
         raise UsageFault("your login name is not known here; give one with --annotator NAME") from None
 
 
-def browser_assets() -> tuple[int, Path]:
+def browser_assets() -> tuple[int, str]:
     """How many of the page's browser assets are missing, and the folder that they belong in."""
     from annotation_server.assets import cache_folder, missing
 
     folder = cache_folder()
-    return len(missing(folder)), folder
+    return len(missing(folder)), str(folder)

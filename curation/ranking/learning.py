@@ -1,0 +1,119 @@
+"""What can be learned from the curator's decisions: a logistic regression on the clips' features.
+
+Standardised features, classes weighted by their frequency, ridge penalty. Small and linear on purpose: it is refitted
+after every batch, and each proposal can be explained by its largest terms. How good it is, is told on decisions that
+it was not fitted on, in folds that keep the clips of a video together.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold
+
+LEAST_OF_EACH = 5  # rejected and kept clips, before anything is learned
+FOLDS = 5
+PENALTY = 1.0  # C of scikit-learn: small is strict
+PROPOSED = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """How the model's proposals compare with decisions it did not learn from."""
+
+    decisions: int
+    proposed: int
+    rejected: int
+    both: int
+
+    @property
+    def precision(self) -> float | None:
+        """Share of the proposed rejects that the curator rejected."""
+        return self.both / self.proposed if self.proposed else None
+
+    @property
+    def recall(self) -> float | None:
+        """Share of the curator's rejects that were proposed."""
+        return self.both / self.rejected if self.rejected else None
+
+
+class Learned:
+    """A fitted model."""
+
+    def __init__(self, features: NDArray[np.float32], rejected: NDArray[np.bool_], names: Sequence[str]) -> None:
+        """Fit on (N, F) features, NaN where missing, of N decided clips, at least one of each kind."""
+        self.names = tuple(names)
+        with warnings.catch_warnings():
+            # A column that no clip has, or that never changes, carries nothing.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            mean, deviation = np.nanmean(features, axis=0), np.nanstd(features, axis=0)
+        self._mean = np.nan_to_num(mean)
+        self._scale = np.where(np.nan_to_num(deviation) > 1e-9, deviation, np.inf)
+        model = LogisticRegression(C=PENALTY, class_weight="balanced", max_iter=200)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(self._standard(features), rejected)
+        self._weights: NDArray[np.float64] = model.coef_[0]
+        self._bias = float(model.intercept_[0])
+
+    def probability(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(N,) probability that each clip is a reject."""
+        logit = self._standard(features) @ self._weights + self._bias
+        probability: NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(logit, -50, 50)))
+        return probability
+
+    def reasons(self, features: NDArray[np.float32], most: int = 2) -> list[list[str]]:
+        """For each clip the names of the features that speak most for a reject."""
+        terms = self._standard(features) * self._weights
+        order = np.argsort(-terms, axis=1)[:, :most]
+        return [[self.names[column] for column in row if terms[number, column] > 0] for number, row in enumerate(order)]
+
+    @property
+    def weightiest(self) -> list[str]:
+        """The features that weigh most towards a reject."""
+        return [self.names[column] for column in np.argsort(-self._weights)[:3] if self._weights[column] > 0]
+
+    def _standard(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        scaled = np.clip((features - self._mean) / self._scale, -8, 8)
+        return np.asarray(np.nan_to_num(scaled), np.float64)
+
+
+def learn(features: NDArray[np.float32], rejected: NDArray[np.bool_], names: Sequence[str]) -> Learned | None:
+    """The model for these decisions, or None while there are too few of either kind."""
+    if min(int(rejected.sum()), int((~rejected).sum())) < LEAST_OF_EACH:
+        return None
+    return Learned(features, rejected, names)
+
+
+def held_out(
+    features: NDArray[np.float32], rejected: NDArray[np.bool_], videos: Sequence[str], names: Sequence[str]
+) -> HeldOut | None:
+    """Cross-validation by video: each decision is predicted by a model that saw no clip of its video.
+
+    None where there are too few videos or decisions.
+    """
+    groups = np.unique(np.array(videos), return_inverse=True)[1]
+    if len(rejected) == 0 or groups.max() + 1 < 2:
+        return None
+    folds = GroupKFold(n_splits=min(FOLDS, int(groups.max()) + 1))
+    proposed = np.zeros(len(rejected), bool)
+    seen = np.zeros(len(rejected), bool)
+    for train, test in folds.split(features, rejected, groups):
+        model = learn(features[train], rejected[train], names)
+        if model is not None:
+            proposed[test] = model.probability(features[test]) >= PROPOSED
+            seen[test] = True
+    if not seen.any():
+        return None
+    return HeldOut(
+        decisions=int(seen.sum()),
+        proposed=int(proposed.sum()),
+        rejected=int(rejected[seen].sum()),
+        both=int((proposed & rejected & seen).sum()),
+    )

@@ -1,0 +1,223 @@
+"""The order of review: suspicion by the scores' bounds, what is learned, and that neither decides anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from annotation_server.batches import BatchStore
+from annotation_server.records import Mark, Order, Verdict
+from curation.ranking import appearance
+from curation.ranking.features import Features
+from curation.ranking.learning import LEAST_OF_EACH, held_out, learn
+from curation.ranking.ranker import LearningRanker, SuspicionRanker
+from curation.ranking.suspicion import Bounds, suspicion
+from curation.recipes import keep_recipe
+from db.engine import Catalogue
+from db.models import Clip, Decision, Preview, Score
+from tests.browser.review_dataset import make_dataset
+
+BOUNDS = Bounds(minimum={"variance": 0.001}, maximum={"camera_motion": 0.01, "hard_cuts": 0.0})
+CLIPS = 60
+
+
+def _is_bad(number: int) -> bool:
+    return number % 6 == 0
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path) -> Catalogue:
+    """Bad clips move a little more than others, below the bound; a few clips are suspicious and not bad."""
+    catalogue = make_dataset(tmp_path, CLIPS, previews=[Path("none")])
+    rng = np.random.default_rng(0)
+    with catalogue.writing() as session:
+        recipe = keep_recipe(session, "score", {"kind": "score"})
+        for number in range(CLIPS):
+            motion = 0.007 + 0.0005 * rng.standard_normal() if _is_bad(number) else abs(0.002 * rng.standard_normal())
+            values = {"variance": 0.01 + 0.001 * rng.random(), "camera_motion": motion, "hard_cuts": 0.0}
+            if number in (7, 8):
+                values["hard_cuts"] = float(number - 6)
+            for name, value in values.items():
+                session.add(Score(clip_id=f"clip-{number:05}", name=name, value=float(value), settings_hash=recipe))
+    return catalogue
+
+
+@given(st.lists(st.tuples(*[st.floats(0, 1e6, allow_nan=False) | st.just(float("nan"))] * 3), min_size=1, max_size=20))
+def test_suspicion_is_half_at_the_bound_and_never_falls_as_a_score_gets_worse(
+    rows: list[tuple[float, float, float]],
+) -> None:
+    assert BOUNDS.names == ("camera_motion", "hard_cuts", "variance")
+    told = suspicion(np.array(rows, np.float32), BOUNDS)
+    assert ((told >= 0) & (told < 1)).all() or (told <= 1).all()
+    for row, values in zip(told, rows, strict=True):
+        assert [value == 0 for value, score in zip(row, values, strict=True) if np.isnan(score)] == [True] * sum(
+            map(np.isnan, values)
+        )
+    exact = suspicion(np.array([[0.01, 0, 0.001]], np.float32), BOUNDS)[0]
+    assert exact == pytest.approx([0.5, 0, 0.5], abs=1e-6)
+    rising = sorted(row[0] for row in rows if not np.isnan(row[0]))
+    motion = suspicion(np.array([[value, 0, 1] for value in rising] or [[0, 0, 1]]), BOUNDS)
+    assert (np.diff(motion[:, 0]) >= 0).all()
+
+
+def test_the_suspicious_come_first_with_a_hint(catalogue: Catalogue) -> None:
+    with catalogue.reading() as session:
+        clips = list(session.scalars(select(Clip.id).order_by(Clip.id)))
+        ranked = SuspicionRanker(BOUNDS).rank(session, clips, 14)
+    assert [each.clip_id for each in ranked[:2]] == ["clip-00008", "clip-00007"]
+    assert ranked[0].hint == "cut" and ranked[0].suggestion > 0.5
+    bad = {f"clip-{number:05}" for number in range(CLIPS) if _is_bad(number)}
+    assert {each.clip_id for each in ranked[2:12]} == bad
+    assert {each.hint for each in ranked[2:12]} == {"camera"}
+
+
+def test_near_duplicates_after_the_first_are_suspicious(catalogue: Catalogue) -> None:
+    with catalogue.writing() as session:
+        for number in (20, 21, 22):
+            session.get_one(Clip, f"clip-{number:05}").scene = "clip-00020"
+    with catalogue.reading() as session:
+        ranked = SuspicionRanker(BOUNDS).rank(session, [f"clip-{number:05}" for number in range(19, 24)], 5)
+    assert [(each.clip_id, each.hint) for each in ranked[:2]] == [
+        ("clip-00021", "duplicate"),
+        ("clip-00022", "duplicate"),
+    ]
+    assert all(each.hint != "duplicate" for each in ranked[2:])
+
+
+def test_it_learns_what_the_curator_rejects(catalogue: Catalogue) -> None:
+    """The curator does not mind cuts, but rejects what no bound tells of."""
+    ranker = LearningRanker(BOUNDS)
+    store = BatchStore(catalogue, annotator="ada", size=20, order=Order.RANKED, ranker=ranker)
+    first = store.take()
+    assert first is not None and first.cells[0].hint == "cut"
+    assert "nothing learned yet" in ranker.told
+    store.confirm(
+        first.id,
+        {cell.position: Verdict(accepted=not _is_bad(int(cell.clip_id[-5:])), share_seen=1) for cell in first.cells},
+        1.0,
+    )
+    with catalogue.writing() as session:  # so that enough of each kind is judged
+        for number in range(30, CLIPS):
+            if _is_bad(number):
+                session.add(Decision(clip_id=f"clip-{number:05}", annotator="bob", verdict="reject"))
+    with catalogue.reading() as session:
+        clips = [f"clip-{number:05}" for number in range(CLIPS)]
+        ranked = ranker.rank(session, clips, CLIPS)
+    bad = [each for each in ranked if _is_bad(int(each.clip_id[-5:]))]
+    assert {each.clip_id for each in ranked[: len(bad)]} == {each.clip_id for each in bad}
+    assert ranker.model is not None and ranker.model.weightiest[0] == "camera_motion"
+    assert "weighs most: camera" in ranker.told and "precision" in ranker.told
+    # It never decides: all that it proposed is where it was.
+    with catalogue.reading() as session:
+        states = dict(session.execute(select(Clip.id, Clip.state)).all())
+        judged = set(session.scalars(select(Decision.clip_id).where(Decision.annotator == "ada")))
+    assert {clip for clip, state in states.items() if state in ("accepted", "rejected")} == judged
+
+
+def test_an_undone_decision_is_unlearned(catalogue: Catalogue) -> None:
+    ranker = LearningRanker(BOUNDS)
+    with catalogue.writing() as session:
+        for number in range(2 * LEAST_OF_EACH):
+            verdict = "reject" if number % 2 else "accept"
+            session.add(Decision(clip_id=f"clip-{number:05}", annotator="ada", verdict=verdict))
+        session.add(Decision(clip_id="clip-00050", annotator="unreviewed", verdict="accept"))
+    with catalogue.reading() as session:
+        ranker.rank(session, ["clip-00030"], 1)
+    assert ranker.model is not None and "10 decisions" in ranker.told
+    with catalogue.writing() as session:
+        session.add(Decision(clip_id="clip-00001", annotator="ada", verdict="undo"))
+    with catalogue.reading() as session:
+        ranker.rank(session, ["clip-00030"], 1)
+    assert ranker.model is None and "9 decisions" in ranker.told
+
+
+def test_preselected_clips_are_marked_and_can_be_taken_back(catalogue: Catalogue) -> None:
+    store = BatchStore(
+        catalogue, annotator="ada", size=5, order=Order.RANKED, ranker=SuspicionRanker(BOUNDS), preselect=True
+    )
+    batch = store.take()
+    assert batch is not None
+    assert [cell.mark for cell in batch.cells] == [Mark(), Mark(), None, None, None]
+    store.save_marks(batch.id, {0: None})
+    again = store.take()
+    assert again is not None and [cell.mark for cell in again.cells] == [None, Mark(), None, None, None]
+
+
+def test_held_out_decisions_are_of_videos_the_model_has_not_seen() -> None:
+    """A feature that only tells the video apart is worth nothing on other videos; a true one is."""
+    rng = np.random.default_rng(3)
+    videos = [f"v{number // 10}" for number in range(200)]
+    rejected = rng.random(200) < 0.3
+    true = (rejected + 0.1 * rng.standard_normal(200)).astype(np.float32)
+    assert learn(true[:, None], rejected, ["true"]) is not None
+    good = held_out(true[:, None], rejected, videos, ["true"])
+    assert good is not None and good.precision == good.recall == 1.0 and good.decisions == 200
+    noise = rng.standard_normal((200, 1)).astype(np.float32)
+    bad = held_out(noise, rejected, videos, ["noise"])
+    assert bad is not None and (bad.precision or 0) < 0.6
+    assert held_out(true[:10, None], rejected[:10], videos[:10], ["true"]) is None, "one video tells nothing"
+    assert learn(true[:20, None], np.zeros(20, bool), ["true"]) is None
+
+
+def test_missing_values_and_flat_columns_do_no_harm() -> None:
+    rng = np.random.default_rng(4)
+    rejected = np.arange(40) % 4 == 0
+    features = rng.standard_normal((40, 4)).astype(np.float32)
+    features[:, 0] += 8 * rejected
+    features[:, 1] = np.nan
+    features[:, 2] = 7
+    features[::3, 3] = np.nan
+    model = learn(features, rejected, list("abcd"))
+    assert model is not None
+    told = model.probability(features)
+    assert np.isfinite(told).all() and told[rejected].min() > told[~rejected].max()
+    assert model.weightiest[0] == "a"
+
+
+def test_appearance_tells_what_is_seen() -> None:
+    def look(*frames: np.ndarray) -> dict[str, float]:
+        made = appearance.Appearance()
+        for frame in frames:
+            made.push(frame.astype(np.uint8))
+        stored = appearance.unpack(made.packed())
+        assert stored is not None
+        return dict(zip(appearance.NAMES, map(float, stored), strict=True))
+
+    red = np.zeros((90, 160, 3))
+    red[..., 0] = 200
+    assert look(red)["hue 0"] == pytest.approx(1) and look(red)["red"] == pytest.approx(200)
+    assert look(red, red)["motion"] == 0
+    captioned = red.copy()
+    captioned[75:85:2] = 255
+    assert look(captioned)["edges at the bottom"] > 50 * max(1e-6, look(captioned)["edges at the top"])
+    moving = look(*[np.roll(captioned, n, 0) for n in range(12)])
+    assert moving["motion"] > 0 and moving["largest change"] >= moving["motion"]
+    assert look(np.full((90, 160, 3), 250))["bright share"] == 1
+    with pytest.raises(ValueError, match="no frames"):
+        appearance.Appearance().values()
+    assert appearance.unpack(None) is None and appearance.unpack(b"1234") is None
+
+
+def test_clips_that_come_later_are_taken_in(catalogue: Catalogue) -> None:
+    features = Features(scores=BOUNDS.names)
+    with catalogue.writing() as session:
+        session.get_one(Clip, "clip-00003").state = "filtered"
+    with catalogue.reading() as session:
+        features.load(session)
+        assert len(features.clips) == CLIPS - 1 and "clip-00003" not in features.row
+        before = features.matrix.copy()
+    with catalogue.writing() as session:
+        session.get_one(Clip, "clip-00003").state = "pending"
+        preview = session.get_one(Preview, "clip-00003")
+        preview.appearance = np.arange(len(appearance.NAMES), dtype="<f4").tobytes()
+    with catalogue.reading() as session:
+        features.load(session)
+    assert features.clips[-1] == "clip-00003"
+    np.testing.assert_array_equal(features.matrix[:-1], before)
+    assert features.matrix[-1, len(BOUNDS.names) + 1 :].tolist() == list(range(len(appearance.NAMES)))
+    assert np.isfinite(features.matrix[-1, : len(BOUNDS.names)]).all()
