@@ -51,12 +51,12 @@ def machine(*, today: date) -> Iterator[Check]:
     yield python()
     yield from packages(requirements())
     yield from codecs()
-    yield ytdlp_age(metadata.version("yt-dlp"), today) if _installed("yt-dlp") else _absent_ytdlp()
+    yield from ytdlp(_installed("yt-dlp"), today)
     yield from javascript()
     yield program(
         "ffmpeg", ["-version"], r"ffmpeg version (\S+)",
-        cost="none for most videos: decoding and encoding are PyAV's. yt-dlp mends odd containers of live streams with"
-        " it, and a few streams with unusual encryption cannot be fetched",
+        cost="little: decoding and encoding are PyAV's. yt-dlp fetches a few streams with it (rtmp, HLS of unusual"
+        " encryption), and mends odd containers",
         remedy="install the package ffmpeg of your system",
     )  # fmt: skip
     yield program(
@@ -167,26 +167,34 @@ def _decodes(codec: str) -> bool:
     return True
 
 
-def ytdlp_age(version: str, today: date) -> Check:
-    """yt-dlp's versions are dates."""
+def ytdlp(version: str | None, today: date) -> Iterator[Check]:
+    """yt-dlp, whose versions are dates: it ages, and a date to come tells of a wrong clock."""
+    if version is None:
+        yield Check(
+            name="yt-dlp", state="missing", found="not installed", cost="nothing can be fetched from the web",
+            remedy="pip install 'yt-dlp[default]'",
+        )  # fmt: skip
+        return
     parts = re.match(r"(\d{4})\.(\d{1,2})\.(\d{1,2})", version)
     days = None if parts is None else (today - date(int(parts[1]), int(parts[2]), int(parts[3]))).days
     if days is not None and days <= YTDLP_DAYS:
-        return Check(name="yt-dlp", state="ok", found=f"{version}, {max(days, 0)} days old")
-    return Check(
-        name="yt-dlp",
-        state="warning",
-        found=f"{version}, {'of no date' if days is None else f'{days} days old'}",
-        cost="sites change, and downloads from them begin to fail",
-        remedy="pip install --upgrade 'yt-dlp[default]'",
-    )
-
-
-def _absent_ytdlp() -> Check:
-    return Check(
-        name="yt-dlp", state="missing", found="not installed", cost="nothing can be fetched from the web",
-        remedy="pip install 'yt-dlp[default]'",
-    )  # fmt: skip
+        yield Check(name="yt-dlp", state="ok", found=f"{version}, {max(days, 0)} days old")
+    else:
+        yield Check(
+            name="yt-dlp",
+            state="warning",
+            found=f"{version}, {'of no date' if days is None else f'{days} days old'}",
+            cost="sites change, and downloads from them begin to fail",
+            remedy="pip install --upgrade 'yt-dlp[default]'",
+        )
+    if days is not None and days < -1:
+        yield Check(
+            name="clock",
+            state="warning",
+            found=f"it is {today}, and yt-dlp is of a later day",
+            cost="leases, pauses and the days of quotas run out at wrong times",
+            remedy="set this machine's clock",
+        )
 
 
 def javascript() -> Iterator[Check]:

@@ -14,6 +14,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import func, select
 
 from curation.doctor import Check
+from curation.pauses import site_name
 from db.engine import CATALOGUE, Catalogue, CatalogueError, open_catalogue
 from db.leases import is_dead
 from db.models import Attempt, Clip, Decision, Lease, Pause, Video, now
@@ -133,7 +134,8 @@ def pauses(opened: Catalogue) -> Check:
         name="pauses",
         state="warning",
         found=", ".join(
-            f"{each.provider} until {each.until:%Y-%m-%d %H:%M} UTC ({each.error_class})" for each in standing
+            f"{site_name(each.provider)} until {each.until:%Y-%m-%d %H:%M} UTC ({each.error_class})"
+            for each in standing
         ),
         cost="their videos wait",
         remedy=f"wait, or: curate retry --error {first.error_class}",

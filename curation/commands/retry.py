@@ -17,6 +17,7 @@ from curation.commands.common import (
     next_command,
 )
 from curation.errors import ErrorClass
+from curation.pauses import site_name
 from curation.retrying import Again, Retried
 from curation.retrying import retry as retry_failed
 
@@ -61,7 +62,7 @@ def outcome_of(done: Retried, dataset: Dataset) -> Outcome:
         if counted
     ]
     if done.resumed:
-        remarks.append(f"no longer paused: {', '.join(done.resumed)}")
+        remarks.append(f"no longer paused: {', '.join(map(site_name, done.resumed))}")
     if done.well:
         remarks.append(f"nothing failed: {choose(done.well)}")
     if done.previews:

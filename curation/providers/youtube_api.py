@@ -83,8 +83,8 @@ class YouTubeApi:
             "fields": "nextPageToken,items(id/videoId)",
         }
         answer = self._ask(self._client.search(), asked, self._searches)
-        ids = [item["id"]["videoId"] for item in answer.get("items", []) if "videoId" in item.get("id", {})]
-        return HitPage(ids=ids, next_token=answer.get("nextPageToken"))
+        ids = [str(item.get("id", {}).get("videoId", "")) for item in answer.get("items", [])]
+        return HitPage(ids=list(filter(youtube.is_video_id, ids)), next_token=answer.get("nextPageToken"))
 
     def details(self, ids: list[str]) -> dict[str, Hit]:
         """See `SearchProvider`."""

@@ -105,10 +105,17 @@ def test_codecs_that_do_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("version", "state"),
-    [("2026.11.01", "ok"), ("2026.9.23", "ok"), ("2026.9.22", "warning"), ("2026.12.1", "ok"), ("nightly", "warning")],
+    [("2026.11.01", "ok"), ("2026.9.23", "ok"), ("2026.9.22", "warning"), ("nightly", "warning"), (None, "missing")],
 )
-def test_the_age_of_ytdlp(version: str, state: str) -> None:
-    assert doctor.ytdlp_age(version, TODAY).state == state
+def test_the_age_of_ytdlp(version: str | None, state: str) -> None:
+    assert [check.state for check in doctor.ytdlp(version, TODAY)] == [state]
+
+
+def test_a_clock_that_is_behind_what_is_installed() -> None:
+    assert {check.name: check.state for check in doctor.ytdlp("2026.12.1", TODAY)} == {
+        "yt-dlp": "ok",
+        "clock": "warning",
+    }
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from curation.importers.ranges_csv import read_ranges
 from curation.providers.urls import identify_url
 from curation.providers.youtube import CREATIVE_COMMONS
 from db.engine import Catalogue, create
-from db.models import Query, Section, Video
+from db.models import Clip, Query, Section, Video
 from db.states import VideoState, move_video
+from tests.curation.fault_server import FaultServer, Page
 
 K400 = "label,youtube_id,time_start,time_end,split,is_cc\n"
 
@@ -261,3 +263,22 @@ def test_add_takes_plain_lists_too(catalogue: Catalogue, tmp_path: Path) -> None
     assert {v.provider for v in videos(catalogue).values()} == {"youtube", "web"}
     wrong = ["add", "--from", str(write(tmp_path, "no.csv", "river\n")), "--dataset", str(catalogue.folder)]
     assert CliRunner().invoke(main, wrong).exit_code == 2
+
+
+def test_the_named_ranges_are_fetched_and_each_becomes_a_clip(
+    catalogue: Catalogue, make_video: Callable[..., Path], tmp_path: Path, server: FaultServer
+) -> None:
+    body = make_video(tmp_path / "long.mp4", frames=1050, height=144, width=192, gop=25).read_bytes()
+    url = server.put("long.mp4", Page(body=body))
+    path = write(tmp_path, "list.csv", f"{url},10,12,river,train\n{url},40.2,41,river,train\n")
+    assert told(catalogue, path)["sections"] == 2
+    folder = ["--dataset", str(catalogue.folder)]
+    for command in (["download"], ["cut", "--workers", "1"]):
+        result = CliRunner().invoke(main, [*command, *folder])
+        assert result.exit_code == 0, result.output
+    with catalogue.reading() as session:
+        clips = [
+            (clip.start, clip.end, clip.frame_count) for clip in session.scalars(select(Clip).order_by(Clip.start))
+        ]
+    assert clips == [(10.0, 12.0, 50), (pytest.approx(40.2), pytest.approx(41.0), 20)]
+        assert all(section.path is not None for section in session.scalars(select(Section)))
