@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -125,14 +126,13 @@ def read_classes(path: Path) -> tuple[dict[int, str], list[tuple[int, str]]]:
         text = line.partition("#")[0].strip()
         if not text:
             continue
-        value, _, name = text.replace(",", " ").replace("\t", " ").partition(" ")
-        name = name.strip()
-        if not value.isascii() or not value.isdigit() or int(value) > 255 or not name:
+        parts = re.fullmatch(r"([0-9]{1,3})[\s,]+(.+)", text)
+        if not parts or int(parts[1]) > 255:
             faults.append((row, "a row is a value from 0 to 255 and a name, such as: 3 water"))
-        elif int(value) in names:
-            faults.append((row, f"value {int(value)} has a name already: {names[int(value)]}"))
+        elif int(parts[1]) in names:
+            faults.append((row, f"value {int(parts[1])} has a name already: {names[int(parts[1])]}"))
         else:
-            names[int(value)] = name
+            names[int(parts[1])] = parts[2]
     return names, faults
 
 
