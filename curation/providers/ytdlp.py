@@ -135,7 +135,7 @@ class WebFetcher:
         return Fetched(path=path, stays=False, continued=continued, **vars(_details(result)))
 
     def _try_in_parts(self, url: str, read: Callable[[Media], T]) -> T:
-        with _Downloader(self._options()) as downloader:
+        with _Downloader(self._options() | {"paths": {"home": str(self._cache)}}) as downloader:  # writes nothing there
             info = self._guarded(lambda: _look(downloader, url), page=True)
             media = Media(
                 downloader,

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
+import av
+from av.video.stream import VideoStream
 from sqlalchemy import select
 
 from curation.adding import add_found
@@ -58,6 +60,24 @@ def attempts(catalogue: Catalogue) -> list[tuple[str, str, str | None]]:
 def files(catalogue: Catalogue) -> list[str]:
     folder = catalogue.folder / "videos"
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def lengthened(source: Path, target: Path, times: int) -> Path:
+    """A video that shows another so many times in a row: its packets with later times, nothing encoded."""
+    with av.open(str(source)) as read:
+        stream = read.streams.video[0]
+        packets = [(bytes(p), p.pts, p.dts, p.is_keyframe) for p in read.demux(stream) if p.size]
+        round_ = stream.duration or 0
+        with av.open(str(target), "w", options={"movflags": "faststart"}) as written:
+            copy = written.add_stream_from_template(stream)
+            for number in range(times):
+                for data, pts, dts, key in packets:
+                    packet: av.Packet[VideoStream] = av.Packet(data)
+                    packet.stream, packet.time_base = copy, stream.time_base
+                    packet.pts, packet.dts = (pts or 0) + number * round_, (dts or 0) + number * round_
+                    packet.is_keyframe = key
+                    written.mux(packet)
+    return target
 
 
 def make_due(catalogue: Catalogue) -> None:

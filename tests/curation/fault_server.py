@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -39,6 +40,8 @@ class Asked:
     path: str
     first_byte: int | None  # of its Range header
     agent: str
+    cookie: str | None
+    moment: float  # time.monotonic()
 
 
 class FaultServer(ThreadingHTTPServer):
@@ -51,6 +54,8 @@ class FaultServer(ThreadingHTTPServer):
         self.pages: dict[str, Page] = {}
         self.asked: list[Asked] = []
         self.sent: dict[str, int] = {}
+        self.sent_in_ranges: dict[str, int] = {}  # of them, those that a Range header asked for
+        self.completed: dict[str, int] = {}  # answers that went to the last byte of the file
         self.closing = threading.Event()
         self.lock = threading.Lock()
 
@@ -73,29 +78,39 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         page = self.server.pages.get(self.path)
-        wanted = re.match(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        wanted = re.match(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         with self.server.lock:
-            first = int(wanted[1]) if wanted else None
-            self.server.asked.append(Asked(path=self.path, first_byte=first, agent=self.headers.get("User-Agent", "")))
+            self.server.asked.append(
+                Asked(
+                    path=self.path,
+                    first_byte=int(wanted[1]) if wanted else None,
+                    agent=self.headers.get("User-Agent", ""),
+                    cookie=self.headers.get("Cookie"),
+                    moment=time.monotonic(),
+                )
+            )
             status = 404 if page is None else page.statuses.pop(0) if page.statuses else 200
         if page is None or status != 200:
             self._refuse(status, page)
             return
-        start = int(wanted[1]) if wanted and page.ranges else 0
+        start, stop = 0, len(page.body)
+        if wanted and page.ranges:
+            start = int(wanted[1])
+            stop = min(stop, int(wanted[2]) + 1) if wanted[2] else stop
         if start and start >= len(page.body):
             self._refuse(416, page)
             return
         self.send_response(206 if wanted and page.ranges else 200)
         if wanted and page.ranges:
-            self.send_header("Content-Range", f"bytes {start}-{len(page.body) - 1}/{len(page.body)}")
+            self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(page.body)}")
         if page.length:
-            self.send_header("Content-Length", str(len(page.body) - start))
+            self.send_header("Content-Length", str(stop - start))
         else:
             self.send_header("Connection", "close")
             self.close_connection = True
         self.send_header("Content-Type", page.content_type)
         self.end_headers()
-        self._send(page, start)
+        self._send(page, start, stop)
 
     def _refuse(self, status: int, page: Page | None) -> None:
         self.send_response(status)
@@ -104,12 +119,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def _send(self, page: Page, start: int) -> None:
+    def _send(self, page: Page, start: int, stop: int) -> None:
         with self.server.lock:
             cut = page.cut_at if page.cuts > 0 else None
             stall = page.stall_at if page.stalls > 0 else None
             page.cuts, page.stalls = page.cuts - 1, page.stalls - 1
-        end_at = min([len(page.body), *(limit for limit in (cut, stall) if limit is not None and limit >= start)])
+        end_at = min([stop, *(limit for limit in (cut, stall) if limit is not None and limit >= start)])
         position = start
         while position < end_at:
             end = end_at if page.rate is None else min(position + max(1, int(page.rate / 20)), end_at)
@@ -117,13 +132,20 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
             with self.server.lock:
                 self.server.sent[self.path] = self.server.sent.get(self.path, 0) + end - position
+                if "Range" in self.headers:
+                    self.server.sent_in_ranges[self.path] = (
+                        self.server.sent_in_ranges.get(self.path, 0) + end - position
+                    )
             position = end
             if page.rate is not None:
                 self.server.closing.wait(1 / 20)
         if stall is not None and position == stall:
             self.server.closing.wait(30)
-        if position < len(page.body):
+        if position < stop:
             self.close_connection = True
+        elif stop == len(page.body):
+            with self.server.lock:
+                self.server.completed[self.path] = self.server.completed.get(self.path, 0) + 1
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
