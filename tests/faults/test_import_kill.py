@@ -92,3 +92,15 @@ def test_two_at_once(tmp_path: Path, digits: Path) -> None:
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 2
     assert "another import of moving-mnist" in errors and "Traceback" not in errors
+
+
+def test_stopped_by_ctrl_c(tmp_path: Path, digits: Path) -> None:
+    dataset = tmp_path / "data"
+    create(dataset).close()
+    process = start(dataset, digits)
+    while process.poll() is None and len(list((dataset / "videos").glob("*.mp4"))) < 5:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and "the same command goes on" in errors and "Traceback" not in errors
+    assert 5 <= rows(dataset) == len(made(dataset)) < COUNT

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
@@ -26,7 +26,7 @@ from curation.importers.lossless import read_fps
 from curation.importers.making import ImportBusyError, Imported, make_videos
 from curation.importers.queueing import queue_files
 
-F = TypeVar("F", bound=Callable[..., Any])
+INTERRUPTED = 130  # the shell's status for Ctrl-C
 
 
 def _fps(ctx: click.Context, param: click.Parameter, value: str) -> Fraction:
@@ -75,6 +75,9 @@ def run_made(
                 )
         except (LayoutError, ImportBusyError) as error:
             raise UsageFault(str(error)) from None
+        except KeyboardInterrupt:
+            click.echo("stopped; what was brought in is kept, and the same command goes on from there", err=True)
+            raise SystemExit(INTERRUPTED) from None
     finish(dataset, _outcome_of_made(dataset, command, result, collection.remarks, dry_run))
 
 
