@@ -277,8 +277,8 @@ def test_the_named_ranges_are_fetched_and_each_becomes_a_clip(
         result = CliRunner().invoke(main, [*command, *folder])
         assert result.exit_code == 0, result.output
     with catalogue.reading() as session:
+        assert all(section.path is not None for section in session.scalars(select(Section)))
         clips = [
             (clip.start, clip.end, clip.frame_count) for clip in session.scalars(select(Clip).order_by(Clip.start))
         ]
     assert clips == [(10.0, 12.0, 50), (pytest.approx(40.2), pytest.approx(41.0), 20)]
-        assert all(section.path is not None for section in session.scalars(select(Section)))
