@@ -6,7 +6,6 @@ exported before stays as it is. Unless `lossless`, its frames are one generation
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,7 +19,7 @@ import numpy as np
 from av.container import OutputContainer
 from av.video.frame import PictureType
 from av.video.stream import VideoStream
-from sqlalchemy import Select, func, select
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session
 
 from curation.cut import fail_video
@@ -38,13 +37,12 @@ from db.states import ClipState, VideoState
 CLIPS = "clips"  # the folder, in the dataset
 UNWANTED = (ClipState.FILTERED, ClipState.REJECTED, ClipState.TAKEN_DOWN)
 # Fragments state the time of their first packet as it is; an edit list would round it.
-MP4 = {
+MUXER = {
     "movflags": "empty_moov+default_base_moof+frag_keyframe+frag_discont",
     "use_editlist": "0",
     "avoid_negative_ts": "disabled",
     "fflags": "+bitexact",
 }
-NUT = {"avoid_negative_ts": "disabled", "fflags": "+bitexact"}  # takes any time base
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +65,7 @@ class FileRecipe:
 @dataclass(frozen=True, kw_only=True)
 class Job:
     source: Path
-    target: Path  # without its suffix, which follows from what can hold the clip
+    target: Path  # without its suffix
     start_pts: int
     end_pts: int
     frames: int
@@ -83,36 +81,32 @@ class ClipFile:
     bytes: int
 
 
-class _Unfit(Exception):
-    """This container or codec cannot hold the clip as it is."""
-
-
 def make_file(job: Job) -> ClipFile:
     """Write one clip's file. Raises `StageError`: corrupt if not all its frames decode, unsupported for odd formats."""
-    for suffix in (".mp4", ".nut"):  # NUT, which fewer players know, takes any time base and any picture format
-        target = job.target.with_name(job.target.name + suffix)
-        with contextlib.suppress(_Unfit), replacing(target) as temporary:
-            _write(job, temporary, mp4=suffix == ".mp4")
-            return ClipFile(path=target, sha256=sha256_of(temporary), bytes=temporary.stat().st_size)
-    raise StageError(ErrorClass.UNSUPPORTED, f"{job.source.name}: no file can hold the clip's pictures and times")
+    target = job.target.with_name(f"{job.target.name}.mp4")
+    with replacing(target) as temporary:
+        written, base, rotation = _encode(job, temporary)
+        info = probe(temporary)
+        if (info.time_base, info.rotation) != (base, rotation) or not np.array_equal(info.pts, written):
+            raise StageError(ErrorClass.UNSUPPORTED, f"{job.source.name}: no clip file can hold the clip's times")
+        return ClipFile(path=target, sha256=sha256_of(temporary), bytes=temporary.stat().st_size)
 
 
-def _write(job: Job, path: Path, *, mp4: bool) -> None:
+def _encode(job: Job, path: Path) -> tuple[list[int], Fraction, int]:
+    """Encode the clip's frames. Returns their times, the time base and the rotation that the file asks for."""
     source = job.source.name
     written: list[int] = []
-    base: Fraction | None = None
-    rotation = 0
     aspect = pixel_aspect(job.source)
     frames = decode(job.source, job.start_pts, job.end_pts)
     first = next(frames, None)
     if first is None or first.time_base is None:
         raise StageError(ErrorClass.CORRUPT, f"{source}: none of the clip's frames decode")
     base, rotation = first.time_base, round(first.rotation / 90) * 90 % 360
-    if (mp4 and (base.numerator != 1 or (first.pts or 0) < 0)) or (not mp4 and rotation):
-        raise _Unfit
-    options = MP4 | {"video_track_timescale": str(base.denominator)} if mp4 else NUT
-    with av.open(str(path), "w", format="mp4" if mp4 else "nut", options=options) as output:
-        stream = _stream(output, first, base, job.recipe, mp4=mp4)
+    if base.numerator != 1:
+        raise StageError(ErrorClass.UNSUPPORTED, f"{source}: no clip file can hold times in {base} s")
+    options = MUXER | {"video_track_timescale": str(base.denominator)}
+    with av.open(str(path), "w", format="mp4", options=options) as output:
+        stream = _stream(output, first, base, job.recipe, source)
         stream.codec_context.sample_aspect_ratio = aspect
         if rotation:
             stream.set_display_rotation(rotation)
@@ -127,27 +121,31 @@ def _write(job: Job, path: Path, *, mp4: bool) -> None:
         output.mux(stream.encode(None))
     if len(written) != job.frames:
         raise StageError(ErrorClass.CORRUPT, f"{source}: {len(written)} of the clip's {job.frames} frames decode")
-    info = probe(path)
-    if (info.time_base, info.rotation) != (base, rotation) or not np.array_equal(info.pts, written):
-        raise _Unfit
+    return written, base, rotation
 
 
 def _stream(
-    output: OutputContainer, frame: av.VideoFrame, base: Fraction, recipe: FileRecipe, *, mp4: bool
+    output: OutputContainer, frame: av.VideoFrame, base: Fraction, recipe: FileRecipe, source: str
 ) -> VideoStream:
-    """The encoder: H.264 where it takes the pictures as they are, else FFV1, which loses nothing."""
+    """The H.264 encoder, for the pictures as they are: their format, size and colours."""
     pixels = frame.format.name
-    h264 = pixels in formats("libx264") and not (recipe.lossless and frame.format.components[0].bits > 8)
-    if not h264:
-        # FFV1 has its three-colour formats in another order.
-        pixels = pixels if pixels in formats("ffv1") else "bgr0" if frame.format.is_rgb else ""
-        if mp4 or not pixels:
-            raise _Unfit
-    options = {"preset": "veryfast", "bf": "0", "threads": "1"} if h264 else {"level": "3", "threads": "1"}
-    if h264:
-        options |= {"qp": "0"} if recipe.lossless else {"crf": str(recipe.crf)}
+    odd = (frame.width % 2 and frame.format.chroma_width(2) == 1) or (
+        frame.height % 2 and frame.format.chroma_height(2) == 1
+    )
+    if odd and not recipe.lossless:
+        pixels = "yuv444p"  # the encoder halves the chroma of even sizes alone
+    codec = next((name for name in ("libx264", "libx264rgb") if pixels in formats(name)), None)
+    if codec is None and frame.format.is_rgb and frame.format.components[0].bits == 8:
+        codec, pixels = "libx264rgb", "rgb24"
+    if codec is None or (odd and recipe.lossless):
+        size = f" of {frame.width}x{frame.height}" if odd else ""
+        raise StageError(ErrorClass.UNSUPPORTED, f"{source}: no clip file can hold {frame.format.name} pictures{size}")
+    # x264 counts its quality from further below where there are more bits.
+    quality = -6 * (frame.format.components[0].bits - 8) if recipe.lossless else recipe.crf
+    options = {"preset": "veryfast", "bf": "0", "threads": "1", "x264-params": f"crf={quality}"}
     # The rate is a hint; each frame has its own time.
-    stream = output.add_stream("libx264" if h264 else "ffv1", rate=25, options=options)
+    stream = output.add_stream(codec, rate=25, options=options)
+    assert isinstance(stream, VideoStream)
     stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, pixels
     context = stream.codec_context
     context.thread_count = 1
@@ -164,11 +162,20 @@ def formats(codec: str) -> frozenset[str]:
 
 
 def left() -> Select[Any]:
-    """Ids of the clips that may still be wanted and have no file of their own."""
+    """Ids of the clips that may still be wanted and have no file of their own, but can have one."""
+    return _without_file(Clip.time_base_num == 1)
+
+
+def unfit() -> Select[Any]:
+    """Ids of those whose times no MP4 can hold, such as AVI's at 29.97 frames a second: they need their source."""
+    return _without_file(Clip.time_base_num != 1)
+
+
+def _without_file(of: ColumnElement[bool]) -> Select[Any]:
     return (
         select(Clip.id)
         .join(Video, Video.id == Clip.video_id)
-        .where(Clip.path.is_(None), Clip.state.not_in(UNWANTED), Clip.error.is_(None))
+        .where(of, Clip.path.is_(None), Clip.state.not_in(UNWANTED), Clip.error.is_(None))
         .where(Video.state == VideoState.DOWNLOADED, Video.pruned_at.is_(None))
         .order_by(Clip.video_id, Clip.index)
     )

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from curation.commands.common import Dataset, Outcome, UsageFault, choose, dataset_options, finish, next_command
 from curation.commands.stage import count, failures, outcome, with_bar, workers_option
 from curation.cut import cut_otherwise, cut_videos, videos_to_cut
-from curation.materialise import FileRecipe, sizes
+from curation.materialise import FileRecipe, sizes, unfit
 from curation.materialise import left as files_left
 from curation.materialise import materialise as materialise_clips
 from curation.plan import CutRecipe
@@ -156,6 +156,10 @@ def add_files(catalogue: Catalogue, told: Outcome, recipe: FileRecipe, workers: 
         f"{found.files:,} clips have files of their own: {found.bytes / MEGABYTE:,.1f} MB beside "
         f"{found.source_bytes / MEGABYTE:,.1f} MB of sources"
     )
+    if stuck := count(catalogue, unfit()):
+        told.remarks.append(
+            f"{stuck:,} clips can have none, as MP4 cannot hold their times (AVI at 29.97 frames a second)"
+        )
     if found.lossy:
         told.remarks.append(
             f"{found.lossy:,} of them are encoded anew with loss: what is scored or exported from now on comes from "
