@@ -21,12 +21,14 @@ from curation.errors import ErrorClass, StageError
 from curation.recipes import keep_recipe
 from curation.scores import Scorer, measure
 from curation.scores.camera import CameraMotion
+from curation.scores.cuts import HardCuts
 from curation.scores.exposure import Exposure
 from curation.scores.fingerprints import Fingerprints
 from curation.scores.frame import frames
 from curation.scores.frozen import Frozen
 from curation.scores.letterbox import Letterbox
 from curation.scores.overlays import Overlay
+from curation.scores.transitions import Transitions
 from curation.scores.variance import Variance
 from curation.sources import locate_clip
 from curation.stages import Result, Stage, run_stage
@@ -38,6 +40,8 @@ from db.states import ClipState, VideoState, move_clip
 # All that is measured on a clip: one line a scorer.
 SCORERS: tuple[type[Scorer], ...] = (
     Variance,
+    HardCuts,
+    Transitions,
     Letterbox,
     CameraMotion,
     Overlay,
