@@ -82,6 +82,7 @@ class Result:
     totals: Totals
     finished: bool  # nothing is left to this annotator
     holders: dict[str, int]  # other annotators -> clips in their open batches
+    ignored: int  # events that were not for the batch on screen, or that no page of ours sends; they changed nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +162,7 @@ class _Run:
         self._review = Review(self._store, min_view=settings.min_view)
         self._built: dict[object, _Prepared] = {}
         self._last_token = ""
+        self._junk = 0
         self._closeups: Closeups | None = None
 
     def run(self, ready: Callable[[str], None]) -> Result:
@@ -200,6 +202,7 @@ class _Run:
                     closeup=self._closeups.film if self._closeups else None,
                 )
                 stack.callback(server.start().stop)
+                stack.callback(lambda: self._count_junk(server.dropped))
                 # By the port, not the address: with a login the address is that of the login page.
                 host = server.address.rsplit(":", 1)[0]
                 self._display = Display(f"{host}:{server.port}", ENV, **credentials)
@@ -209,7 +212,11 @@ class _Run:
                 self._display = Display(self._settings.server, env, **credentials)
                 address = f"{self._settings.server.rstrip('/')}/env/{env}"
             stack.callback(self._display.close)
+            stack.callback(lambda: self._count_junk(self._display.junk))
             yield address
+
+    def _count_junk(self, events: int) -> None:
+        self._junk += events
 
     def _serve(self, first: Future[_Prepared | None], ready: Callable[[], None]) -> bool:
         """Show batch after batch. True if nothing is left, False if the curator stopped."""
@@ -312,6 +319,7 @@ class _Run:
             totals=self._store.totals(),
             finished=finished,
             holders=self._store.holders(),
+            ignored=self._review.ignored + self._junk,
         )
 
     # In the builder's thread:

@@ -149,6 +149,11 @@ class Server:
         host = f"[{host}]" if ":" in host and not host.startswith("[") else host
         return f"http://{host}:{self.port}/" + ("" if self._login else f"env/{ENV}")
 
+    @property
+    def dropped(self) -> int:
+        """How many messages from pages were none that the review's page sends."""
+        return self._app.dropped
+
     def stop(self) -> None:
         """Close all connections and end the server's thread."""
 
@@ -224,6 +229,7 @@ class _Application(visdom_app.Application):
             }
             self.login_enabled = True
         self.loopback = loopback
+        self.dropped = 0  # messages of pages that no page of ours sends
         self.closeup = closeup
         self.closeups = ThreadPoolExecutor(1, thread_name_prefix="closeups")
         self.add_handlers(
@@ -259,7 +265,9 @@ class _PageSocket(SocketHandler):
 
     def on_message(self, message: str | bytes) -> None:
         accepted = self._accepted(message)
-        if accepted is not None:
+        if accepted is None:
+            self.app.dropped += 1
+        else:
             super().on_message(json.dumps(accepted))  # type: ignore[no-untyped-call]
 
     def _accepted(self, message: str | bytes) -> dict[str, Any] | None:

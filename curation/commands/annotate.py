@@ -211,6 +211,8 @@ def _outcome(dataset: Dataset, command: str, state: str, result: Result) -> Outc
     remarks = []
     if done.withdrawn:
         remarks.append(f"{done.withdrawn:,} clips had left the review meanwhile and got no decision")
+    if result.ignored:
+        remarks.append(f"{result.ignored:,} events that came late or from no page of this review were ignored")
     if totals.skipped:
         remarks.append(
             f"{totals.skipped:,} clips are undecided because nothing played: curate preview makes previews anew, "
@@ -224,7 +226,7 @@ def _outcome(dataset: Dataset, command: str, state: str, result: Result) -> Outc
         command=command,
         counts={"batches": result.batches, "kept": done.kept, "rejected": done.rejected, "left": totals.left},
         remarks=remarks,
-        details={"undecided": totals.skipped, "finished": result.finished},
+        details={"undecided": totals.skipped, "finished": result.finished, "ignored_events": result.ignored},
         next=next_command(dataset, _next(state, result)),
     )
 

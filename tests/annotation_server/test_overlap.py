@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -171,10 +172,7 @@ def test_two_real_commands_at_once(tmp_path: Path) -> None:
                     curator = SocketCurator(running.address)
                     token = ""
                     while True:
-                        curator.until(
-                            lambda: curator.ended or _batch_after(curator, token),
-                            "the next batch",  # noqa: B023
-                        )
+                        curator.until(partial(_ended_or_next, curator, token), "the next batch")
                         if curator.ended:
                             break
                         token = curator.panes["grid"].token
@@ -214,6 +212,10 @@ def test_two_real_commands_at_once(tmp_path: Path) -> None:
         (pair,) = agreements(session)
         assert pair.kappa == pytest.approx(_hand_computed_kappa(catalogue))
     catalogue.close()
+
+
+def _ended_or_next(curator: SocketCurator, token: str) -> bool:
+    return curator.ended or _batch_after(curator, token)
 
 
 def _batch_after(curator: SocketCurator, token: str) -> bool:

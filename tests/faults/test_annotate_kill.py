@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import re
+import signal
 import threading
 import time
 from pathlib import Path
@@ -31,22 +32,32 @@ def _clips_of(curator: SocketCurator) -> dict[int, int]:
 
 @pytest.mark.slow
 def test_a_review_killed_again_and_again_ends_with_exactly_the_scripts_decisions(tmp_path: Path) -> None:
-    """The script rejects each clip whose place in its video is divisible by 3, whatever happens."""
-    rng = random.Random(5)
-    catalogue = make_dataset(tmp_path, CLIPS, seconds=0.5)
-    options = ("--annotator", "ada", "--min-view", "0", "--batch-size", str(SIZE))
-    for _ in range(KILLS):
-        with annotating(tmp_path, *options) as running, contextlib.suppress(websocket.WebSocketException, OSError):
+    review_through_kills(tmp_path, clips=CLIPS, kills=KILLS, size=SIZE)
+
+
+def review_through_kills(folder: Path, *, clips: int, kills: int, size: int, seed: int = 5) -> int:
+    """Judge `clips` clips by a script that rejects each whose place in its video is divisible by 3, through `kills`
+    kills at random moments; what is decided in the end must be exactly what the script wanted. Returns how many of
+    the kills hit a review that was not over yet.
+    """
+    rng = random.Random(seed)
+    catalogue = make_dataset(folder, clips, seconds=0.5)
+    options = ("--annotator", "ada", "--min-view", "0", "--batch-size", str(size))
+    hits = 0
+    for _ in range(kills):
+        with annotating(folder, *options) as running, contextlib.suppress(websocket.WebSocketException, OSError):
             curator = SocketCurator(running.address)
             token = ""
-            for _ in range(rng.randint(0, 3)):
+            for _ in range(rng.randint(0, 2)):
                 token = _judge(curator, token)
+            # Marks are saved, a batch is confirmed and the next one is taken within about this time.
             fuse = threading.Timer(rng.uniform(0, 0.06), running.kill)
             fuse.start()
             while not curator.ended:
                 token = _judge(curator, token)
         fuse.join()
-    with annotating(tmp_path, *options) as running:
+        hits += running.process.returncode == -signal.SIGKILL
+    with annotating(folder, *options) as running:
         curator = SocketCurator(running.address)
         token = ""
         while not curator.ended:
@@ -54,7 +65,7 @@ def test_a_review_killed_again_and_again_ends_with_exactly_the_scripts_decisions
         assert running.rest().startswith("annotate:")
     with catalogue.reading() as session:
         verdicts = {row.clip_id: row.verdict for row in session.scalars(select(Decision))}
-        assert session.scalar(select(func.count()).select_from(Decision)) == CLIPS, "a decision was lost or doubled"
+        assert session.scalar(select(func.count()).select_from(Decision)) == clips, "a decision was lost or doubled"
         wanted = {c.id: "reject" if c.index % 3 == 0 else "accept" for c in session.scalars(select(Clip))}
         assert verdicts == wanted
         states = {
@@ -63,6 +74,7 @@ def test_a_review_killed_again_and_again_ends_with_exactly_the_scripts_decisions
         assert states == wanted
         assert session.scalar(select(func.count()).where(Batch.state == "open")) == 0
     catalogue.close()
+    return hits
 
 
 def _judge(curator: SocketCurator, token: str) -> str:
