@@ -62,9 +62,10 @@ class WebSettings:
         found = {value for value in cookie_values(self.cookies or "") if len(value) >= SHORTEST_COOKIE}
         if self.proxy is not None:
             user, _, _ = urlsplit(self.proxy).netloc.rpartition("@")
-            plain = unquote(user)
-            _, _, password = plain.partition(":")
-            found |= {user, plain, password, quote(password, safe=""), base64.b64encode(plain.encode()).decode()}
+            name, _, password = user.partition(":")
+            plain = f"{unquote(name)}:{unquote(password)}"
+            found |= {user, plain, password, unquote(password), quote(unquote(password), safe="")}
+            found.add(base64.b64encode(plain.encode()).decode())
         return tuple(sorted(filter(None, found), key=len, reverse=True))
 
     def hide(self, text: str) -> str:

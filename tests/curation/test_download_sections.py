@@ -179,6 +179,7 @@ def test_a_broken_connection_is_continued(catalogue: Catalogue, server: FaultSer
     before = len(server.asked)
     assert fetch(catalogue, sections=RECIPE, network_retries=0).sections == 5
     again = {asked.first_byte for asked in server.asked[before:] if asked.first_byte}
+    again = {first for first in again if first > 2 * head}
     assert min(again) > len(long_movie) * 80 / 200, "what was there came again"
     assert files(catalogue) == [f"{video_id}.s{index:03d}.mp4" for index in range(5)]
 
