@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from curation.commands import main
-from db.shards import ShardReader
+from curation.webdataset_reader import open_shard
 from tests.curation.export_cases import make_dataset
 
 ROOT = Path(__file__).parents[2]
@@ -57,6 +57,24 @@ POINTS = {
     "after the manifest": ("curation.export", "write_manifest", "after", 1),
     "all but giving back": ("curation.export", "_publish", "after", 1),
 }
+# What is another in other codecs and formats.
+OTHER_POINTS = {
+    "jpeg": {
+        "a clip half in": ("db.shard_part:Part", "_append", "after", 2),
+        "all written, no name": ("db.shard_part:Part", "finish", "after", 2),
+        "named, not recorded": ("curation.export_shards", "record", "before", 2),
+    },
+    "webdataset": {
+        "a clip half in": ("curation.webdataset:TarWriter", "_add", "after", 30),
+        "all written, no name": ("curation.webdataset", "sha256_of", "after", 2),
+        "named, not recorded": ("curation.export_shards", "record", "before", 2),
+        "one manifest of two": ("db.manifest", "replacing", "before", 2),
+    },
+}
+WAYS = {"raw": [], "jpeg": ["--codec", "jpeg"], "webdataset": ["--format", "webdataset"]}
+KILLS = [("raw", point, POINTS[point]) for point in POINTS] + [
+    (way, point, target) for way, points in OTHER_POINTS.items() for point, target in points.items()
+]
 
 
 @pytest.fixture(scope="module")
@@ -67,79 +85,114 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The shards that an export gives which nothing happens to."""
-    folder = Path(shutil.copytree(prepared, tmp_path_factory.mktemp("undisturbed") / "set"))
-    assert curate(folder, "export")["clips"] == 6
-    return shards(folder)
+def undisturbed(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, bytes]]:
+    """The shards that an export of each way gives which nothing happens to."""
+    found = {}
+    for way in WAYS:
+        folder = Path(shutil.copytree(prepared, tmp_path_factory.mktemp("undisturbed") / "set"))
+        assert curate(folder, "export", way=way)["clips"] == 6
+        found[way] = shards(folder, way)
+    return found
 
 
-def options(dataset: Path, command: str) -> list[str]:
-    return [command, "--dataset", str(dataset), "--json", *(["--size", "16"] if command == "export" else [])]
+def options(dataset: Path, command: str, way: str = "raw") -> list[str]:
+    extra = ["--size", "16", "--workers", "1", *WAYS[way]] if command == "export" else []
+    return [command, "--dataset", str(dataset), "--json", *extra]
 
 
-def curate(dataset: Path, command: str, status: int = 0) -> dict[str, Any]:
-    result = CliRunner().invoke(main, options(dataset, command))
+def curate(dataset: Path, command: str, status: int = 0, way: str = "raw") -> dict[str, Any]:
+    result = CliRunner().invoke(main, options(dataset, command, way))
     assert result.exit_code == status, result.output
     return json.loads(result.stdout) if result.stdout else {"error": result.stderr.strip()}
 
 
-def shards(dataset: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in (dataset / "shards").glob("*.h5")}
+def folder_of(dataset: Path, way: str) -> Path:
+    return dataset / ("webdataset" if way == "webdataset" else "shards")
 
 
-@pytest.mark.parametrize("point", POINTS)
+def shards(dataset: Path, way: str = "raw") -> dict[str, bytes]:
+    files = (path for path in folder_of(dataset, way).iterdir() if path.suffix in (".h5", ".tar"))
+    return {path.name: path.read_bytes() for path in files}
+
+
+@pytest.mark.parametrize(("way", "point", "target"), KILLS, ids=lambda value: value if isinstance(value, str) else "")
 def test_a_killed_export_leaves_nothing_half_and_the_next_one_completes(
-    prepared: Path, tmp_path: Path, undisturbed: dict[str, bytes], point: str
+    prepared: Path,
+    tmp_path: Path,
+    undisturbed: dict[str, dict[str, bytes]],
+    way: str,
+    point: str,
+    target: tuple[str, str, str, int],
 ) -> None:
     dataset = Path(shutil.copytree(prepared, tmp_path / "set"))
-    script = KILLED.format(root=str(ROOT), target=POINTS[point], arguments=options(dataset, "export"))
+    script = KILLED.format(root=str(ROOT), target=target, arguments=options(dataset, "export", way))
     killed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    for path in (dataset / "shards").glob("*.h5"):
-        with ShardReader(path) as reader:
+    for name in shards(dataset, way):
+        with open_shard(folder_of(dataset, way) / name) as reader:
             assert reader.damaged_clips() == []
-    told = curate(dataset, "export")
+    told = curate(dataset, "export", way=way)
     assert told["clips"] == 6
-    assert shards(dataset) == undisturbed
-    assert list((dataset / "shards").glob(".*.part")) == []
-    assert curate(dataset, "verify")["faults"] == 0
-    assert curate(dataset, "export")["shards_written"] == 0
+    assert shards(dataset, way) == undisturbed[way]
+    assert list(folder_of(dataset, way).glob(".*.part")) == []
+    result = CliRunner().invoke(main, ["verify", str(folder_of(dataset, way))])
+    assert result.exit_code == 0, result.output
+    if way != "webdataset":
+        assert curate(dataset, "verify")["faults"] == 0
+    assert curate(dataset, "export", way=way)["shards_written"] == 0
 
 
 @pytest.fixture
-def small_shards(prepared: Path, tmp_path: Path) -> Iterator[Path]:
-    """A dataset whose shards folder has room for 100 kB: one of its two shards."""
+def small_disk(prepared: Path, tmp_path: Path) -> Iterator[Path]:
+    """A dataset whose shards and webdataset folders are file systems of their own, which `resize` sizes."""
     dataset = Path(shutil.copytree(prepared, tmp_path / "set"))
-    folder = dataset / "shards"
-    mount = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(folder)]
-    if os.geteuid() or subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("a small file system needs root")
-    yield dataset
-    subprocess.run(["umount", folder], check=True)
+    (dataset / "webdataset").mkdir()
+    mounted = []
+    try:
+        for name in ("shards", "webdataset"):
+            mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(dataset / name)]
+            if os.geteuid() or subprocess.run(mount, check=False, capture_output=True).returncode:
+                pytest.skip("a small file system needs root")
+            mounted.append(dataset / name)
+        yield dataset
+    finally:
+        for folder in mounted:
+            subprocess.run(["umount", folder], check=True)
 
 
-def test_a_full_disk_is_one_line_and_freeing_it_is_enough(small_shards: Path, undisturbed: dict[str, bytes]) -> None:
-    taken = small_shards / "shards" / "other"
-    taken.write_bytes(bytes(64 * 1024))
-    error = curate(small_shards, "export", status=1)["error"]
+def resize(folder: Path, pages: int) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={pages * 4}k", folder], check=True)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_full_disk_is_one_line_and_freeing_it_is_enough(
+    small_disk: Path, undisturbed: dict[str, dict[str, bytes]], way: str
+) -> None:
+    folder = folder_of(small_disk, way)
+    train, val = (
+        next((name, -(-len(content) // 4096)) for name, content in undisturbed[way].items() if name.startswith(split))
+        for split in ("train", "val")
+    )
+    resize(folder, train[1] // 2)
+    error = curate(small_disk, "export", status=1, way=way)["error"]
     assert len(error.splitlines()) == 1
-    assert "train-00000.h5" in error
+    assert "train-00000" in error
     assert "the disk is full" in error
-    assert sorted(path.name for path in (small_shards / "shards").iterdir()) == [".lock", "other"]
-    taken.unlink()
+    assert {path.name for path in folder.iterdir()} <= {".lock"}
     # Room for the larger shard alone: it stays and counts.
-    assert "val-00000.h5" in curate(small_shards, "export", status=1)["error"]
-    assert shards(small_shards) == {"train-00000.h5": undisturbed["train-00000.h5"]}
-    subprocess.run(["mount", "-o", "remount,size=1m", small_shards / "shards"], check=True)
-    told = curate(small_shards, "export")
+    resize(folder, train[1] + val[1] - 1)
+    assert "val-00000" in curate(small_disk, "export", status=1, way=way)["error"]
+    assert shards(small_disk, way) == {train[0]: undisturbed[way][train[0]]}
+    assert {path.name for path in folder.iterdir()} <= {".lock", train[0]}
+    resize(folder, 250)
+    told = curate(small_disk, "export", way=way)
     assert (told["shards_kept"], told["shards_written"]) == (1, 1)
-    assert shards(small_shards) == undisturbed
-    assert curate(small_shards, "verify")["faults"] == 0
+    assert shards(small_disk, way) == undisturbed[way]
+    assert CliRunner().invoke(main, ["verify", str(folder)]).exit_code == 0
 
 
 def test_ctrl_c_leaves_no_part_and_the_next_one_completes(
-    prepared: Path, tmp_path: Path, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+    prepared: Path, tmp_path: Path, undisturbed: dict[str, dict[str, bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import curation.export_shards
 
@@ -158,7 +211,7 @@ def test_ctrl_c_leaves_no_part_and_the_next_one_completes(
     assert "Aborted" in result.output
     assert sorted(path.name for path in (dataset / "shards").iterdir()) == [".lock"]
     curate(dataset, "export")
-    assert shards(dataset) == undisturbed
+    assert shards(dataset) == undisturbed["raw"]
 
 
 def test_two_exports_at_once_one_works_and_one_says_so(prepared: Path, tmp_path: Path) -> None:
