@@ -79,11 +79,12 @@ def search(
     """Queue the first `limit` videos that a provider finds, those known already among them.
 
     Continues the newest search of the same phrase and settings where that one stopped, or where its limit was
-    smaller; if it is complete, nothing is asked, unless `again`. `each` is called with the number found on each page.
-    Raises `SearchRefused` where the provider cannot be asked like this.
+    smaller; if it is complete, nothing is asked, unless `again`. `each` is called with the number found before, and
+    then with that of each page. Raises `SearchRefused` where the provider cannot be asked like this.
     """
     run = _Search(catalogue, provider, wanted, limit)
     report = run.begin(again)
+    each(run.progress.found)
     if report.complete_since is None:
         try:
             run.go(report, each)

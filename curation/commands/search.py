@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from curation.adding import Added, states_of
+from curation.commands.add import outcome_of as outcome_of_add
 from curation.commands.common import (
     Dataset,
     Failure,
     Outcome,
     UsageFault,
-    choose,
     dataset_options,
     finish,
-    next_command,
     progress,
     report,
 )
@@ -152,8 +152,6 @@ def _provider(
 
 def _show(dataset: Dataset, catalogue: Catalogue, hits: list[Hit]) -> None:
     """List hits, each with what is known of it here."""
-    from curation.adding import states_of
-
     with catalogue.reading() as session:
         known = states_of(session, [hit.video.id for hit in hits])
     lines = []
@@ -195,8 +193,9 @@ def _as_json(rank: int, hit: Hit, known: str | None) -> dict[str, Any]:
 
 def outcome_of(found: SearchReport, wanted: Wanted, provider: str, limit: int, dataset: Dataset) -> Outcome:
     """The summary of a search."""
+    outcome = outcome_of_add("search", Added(new=found.new, known=found.known), [], dataset)
+    outcome.counts = {"found": found.found} | outcome.counts
     remarks = []
-    failures = []
     if found.complete_since is not None:
         onward = "; a larger --limit goes on" if found.more else ""
         remarks.append(f"this search was made on {found.complete_since:%Y-%m-%d}{onward}; --again searches anew")
@@ -204,29 +203,18 @@ def outcome_of(found: SearchReport, wanted: Wanted, provider: str, limit: int, d
         remarks.append("went on where an earlier call stopped")
     if found.left_out:
         remarks.append("left out: " + ", ".join(f"{number:,} {reason}" for reason, number in found.left_out.items()))
-    if found.known:
-        remarks.append(
-            f"already known: {choose([f'{known.id} ({known.error or known.state})' for known in found.known])}"
-        )
     if found.crowded:
         remarks.append(f"{found.crowded:,} spans of a second hold more videos than YouTube tells")
     if found.stopped is not None:
-        failures.append(Failure(item=wanted.phrase, source=provider, error=str(found.stopped)))
+        outcome.failures.append(Failure(item=wanted.phrase, source=provider, error=str(found.stopped)))
         remarks.append("stopped early; what was found is queued, and the same command goes on")
     elif found.found < limit and not found.more:
         remarks.append(f"there are no more: {limit:,} were asked for")
+    outcome.remarks = [*remarks, *outcome.remarks]
     resume_at = None if found.stopped is None else found.stopped.resume_at
-    return Outcome(
-        command="search",
-        counts={"found": found.found, "added": len(found.new), "already_known": len(found.known)},
-        failures=failures,
-        remarks=remarks,
-        details={
-            "videos": found.new,
-            "known": [known.id for known in found.known],
-            "left_out": found.left_out,
-            "state": "complete" if found.stopped is None else "open",
-            "resume_at": None if resume_at is None else resume_at.isoformat(),
-        },
-        next=next_command(dataset, "download"),
-    )
+    outcome.details |= {
+        "left_out": found.left_out,
+        "state": "complete" if found.stopped is None else "open",
+        "resume_at": None if resume_at is None else resume_at.isoformat(),
+    }
+    return outcome

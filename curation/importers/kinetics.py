@@ -7,7 +7,7 @@ the first stands: a video is on one side of a split only, whatever its list says
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, TypeVar
@@ -84,10 +84,12 @@ def bring_in(
     provider: str = f"import {PROVIDER}",
     phrase: str,
     settings: dict[str, Any],
+    each: Callable[[int], None] = lambda videos: None,
 ) -> Brought:
     """Queue the videos, each with its sections; a few hundred a transaction, so that others are not kept waiting.
 
     A known video that waits to be fetched in sections gets those that it lacks. Any other known video stays as it is.
+    `each` is called with the number of videos of each transaction.
     """
     done = Brought()
     query_id: int | None = None
@@ -110,6 +112,7 @@ def bring_in(
         filled, other = complete(catalogue, [source.found for source in part if source.found.id in before])
         done.filled += filled
         done.other_split += other
+        each(len(part))
     return done
 
 

@@ -137,7 +137,8 @@ def test_known_videos_are_not_doubled_and_stay_as_they_are(catalogue: Catalogue,
     result = curate(catalogue, youtube)
     assert result.exit_code == 0
     assert "4 found, 2 added, 2 already known" in result.output
-    assert f"youtube-{youtube.uploads[0].id} (taken-down)" in result.output
+    assert f"already known: youtube-{youtube.uploads[1].id} (queued)" in result.output
+    assert f"never fetched again: youtube-{youtube.uploads[0].id}" in result.output
     states = {v.provider_id: (v.state, v.title) for v in videos(catalogue)}
     assert states[youtube.uploads[0].id] == (VideoState.TAKEN_DOWN, None)
     assert len(states) == 4

@@ -9,7 +9,16 @@ from pathlib import Path
 import click
 
 from curation.commands.add import kept_remarks
-from curation.commands.common import Dataset, Outcome, UsageFault, choose, dataset_options, finish, next_command
+from curation.commands.common import (
+    Dataset,
+    Outcome,
+    UsageFault,
+    choose,
+    dataset_options,
+    finish,
+    next_command,
+    progress,
+)
 from curation.commands.import_.shared import dry_run_option, failures, known_remarks
 from curation.importers.kinetics import PROVIDER, Brought, Source, bring_in, gather, leaks
 from curation.importers.layout import LayoutError
@@ -61,7 +70,10 @@ def kinetics(
     with dataset.open() as catalogue:
         settings = {"split": split, "labels": sorted(labels), "refused": len(rows.refused)}
         phrase = " ".join(str(path.absolute()) for path in lists)
-        brought = Brought() if dry_run else bring_in(catalogue, sources, phrase=phrase, settings=settings)
+        brought = Brought()
+        if not dry_run:
+            with progress("import kinetics", len(sources), "videos") as bar:
+                brought = bring_in(catalogue, sources, phrase=phrase, settings=settings, each=bar.advance)
     outcome = Outcome(command=f"import {PROVIDER}", failures=failures(rows.refused))
     outcome.remarks = list(_remarks(sources, brought))
     outcome.details = _details(sources, brought)
