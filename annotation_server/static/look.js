@@ -50,10 +50,10 @@ window.stillflowLook ||= (() => {
     const video = document.createElement("video");
     Object.assign(video, { muted: true, loop: true, playsInline: true, autoplay: true });
     video.src = `${mine.grid.dataset.closeups}${mine.grid.dataset.token}-${mine.cell.dataset.cell}.mp4`;
-    // Shown once it plays; where it cannot, the enlarged mosaic stays.
-    video.addEventListener("playing", () => { if (source === mine) pane.append(video); }, { once: true });
-    video.playbackRate = mine.video.playbackRate;
+    video.defaultPlaybackRate = video.playbackRate = mine.video.playbackRate;
     mine.closer = video;
+    // Shown once it plays; where it cannot, the enlarged mosaic stays.
+    video.play().then(() => { if (source === mine) pane.append(video); }, () => { mine.closer = null; });
   }
 
   function over(cell, grid) {

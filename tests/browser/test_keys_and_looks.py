@@ -159,3 +159,66 @@ def test_all_that_the_status_says_is_in_view(tmp_path: Path, new_page: NewPage, 
         for selector in (".sf-counts", ".sf-reasons", ".sf-keys"):
             box = page.tab.locator(selector).bounding_box()
             assert box["y"] + box["height"] <= height and box["x"] + box["width"] <= width, selector
+
+
+def test_undo_over_three_batches_and_forward_again(tmp_path: Path, new_page: NewPage) -> None:
+    make_dataset(tmp_path, 100).close()
+    with annotating(tmp_path, *ADA, "--min-view", "0") as running:
+        page = new_page(running.address)
+        tokens = []
+        for cell in (1, 2, 3):
+            tokens.append(page.token)
+            page.click(cell)
+            page.wait_confirmed({cell})
+            page.press("Enter")
+            page.wait_playing(tokens[-1])
+        last = page.token
+        before = last
+        for cell, token in zip((3, 2, 1), reversed(tokens), strict=True):
+            page.press("u")
+            page.wait_playing(before)
+            assert page.token == token
+            page.wait_confirmed({cell})
+            before = token
+        page.press("u")
+        page.wait_message("no earlier batch")
+        page.click(20)
+        page.wait_confirmed({1, 20})
+        for cell, token in zip(({2}, {3}, set()), (*tokens[1:], last), strict=True):
+            page.press("Enter")
+            page.wait_playing(before)
+            assert page.token == token
+            page.wait_confirmed(set(cell))
+            before = token
+        page.press("Escape")
+        page.wait_ended()
+        assert "71 kept, 4 rejected, 25 left" in running.rest()
+        assert not page.errors
+
+
+def test_keys_work_after_the_focus_was_lost(tmp_path: Path, new_page: NewPage) -> None:
+    make_dataset(tmp_path, 30).close()
+    with annotating(tmp_path, *ADA, "--min-view", "0") as running:
+        page = new_page(running.address)
+        # To one of Visdom's own fields, where letters are letters, and back by a click on nothing in particular.
+        page.ask(
+            "() => { const i = document.createElement('input'); i.id = 'own'; document.body.prepend(i); i.focus() }"
+        )
+        page.press("b")
+        assert page.ask("document.querySelector('#own').value") == "b"
+        page.ask("() => { document.querySelector('#own').blur(); document.querySelector('#own').remove() }")
+        page.press("c")
+        page.wait_confirmed({2})
+        # Away to another tab and back, and with no pane in focus at all.
+        other = page.tab.context.new_page()
+        other.goto("about:blank")
+        other.bring_to_front()
+        page.tab.wait_for_timeout(300)
+        page.tab.bring_to_front()
+        page.ask("() => { document.activeElement?.blur(); document.body.click() }")
+        page.press("d")
+        page.wait_confirmed({2, 3})
+        first = page.token
+        page.press("Enter")
+        page.wait_playing(first)
+        assert not page.errors
