@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -77,8 +77,9 @@ class Shot:
     def real(self) -> bool:
         return self.source.startswith("real:")
 
-    def key(self) -> dict[str, object]:
-        return asdict(self)
+    @property
+    def name(self) -> str:
+        return self.source if self.real else f"{self.source}-{self.seed}"
 
 
 def pieces(split: str) -> list[Piece]:

@@ -40,7 +40,7 @@ class PlantedClip:
     fault: str | None
     kind: str
     detail: dict[str, Any]
-    source: str  # "real:ocean-0", "rendered:river", or two of them joined by " + "
+    source: str  # "real:ocean-0-144", "rendered:river-17" (its seed), or two of them joined by " + "
     split: str
     seconds: float
 
@@ -63,45 +63,48 @@ def planted(
     folder = folder or Path(tempfile.gettempdir()) / "stillflow-planted"
     folder.mkdir(parents=True, exist_ok=True)
     wanted = [spec for spec in specs(seed, split, share) if faults is None or spec.fault in faults]
-    waiting = [spec for spec in wanted if not _path(spec, folder).exists()]
+    waiting = [spec for spec in wanted if not path_of(spec, folder).exists()]
     if workers == 1 or len(waiting) < 4:
         for number, spec in enumerate(waiting):
-            _make(spec, folder)
+            make(spec, folder)
             progress(number + 1, len(waiting))
     elif waiting:
         with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-            for number, _ in enumerate(pool.map(_make, waiting, [folder] * len(waiting), chunksize=2)):
+            for number, _ in enumerate(pool.map(make, waiting, [folder] * len(waiting), chunksize=2)):
                 progress(number + 1, len(waiting))
     for spec in wanted:
         detail = dict(spec.detail)
         if spec.fault == "duplicate":
-            detail["of"] = _original(spec, folder)
+            detail["of"] = original_of(spec, folder)
         yield PlantedClip(
-            path=_path(spec, folder), fault=spec.fault, kind=spec.kind, detail=detail, split=split,
-            source=" + ".join(shot.source for shot in spec.shots), seconds=spec.seconds,
+            path=path_of(spec, folder), fault=spec.fault, kind=spec.kind, detail=detail, split=split,
+            source=" + ".join(shot.name for shot in spec.shots), seconds=spec.seconds,
         )  # fmt: skip
 
 
-def _path(spec: Spec, folder: Path) -> Path:
+def path_of(spec: Spec, folder: Path) -> Path:
+    """Where a clip is kept."""
     key = hashlib.sha256(json.dumps([VERSION, spec.key()], sort_keys=True).encode()).hexdigest()[:16]
     return folder / f"{spec.fault or 'clean'}-{spec.kind}-{key}.mp4"
 
 
-def _original(spec: Spec, folder: Path) -> Path:
-    path = _path(spec, folder)
+def original_of(spec: Spec, folder: Path) -> Path:
+    """Where the clip is kept that a duplicate repeats."""
+    path = path_of(spec, folder)
     return path.with_name(f"original-{path.name}")
 
 
-def _make(spec: Spec, folder: Path) -> None:
+def make(spec: Spec, folder: Path) -> None:
+    """Compose and encode a clip; of a duplicate, the original too. Files appear whole or not at all."""
     cv2.setNumThreads(1)
     rng = np.random.default_rng([spec.number, spec.crf])
     if spec.irregular:
         times = irregular_times(spec.seconds, spec.fps, rng)
     else:
         times = [index / spec.fps for index in range(round(spec.seconds * spec.fps))]
-    path = _path(spec, folder)
+    path = path_of(spec, folder)
     if spec.fault == "duplicate":
-        original = _original(spec, folder)
+        original = original_of(spec, folder)
         pictures = ((t, picture(spec.shots[0], t, folder)) for t in times)
         write_video(original, pictures, size=SIZE, fps=spec.fps, crf=20)
         write_video(path, _again(spec, original), size=tuple(spec.detail["size"]), fps=spec.fps, crf=spec.crf)

@@ -44,7 +44,7 @@ def specs(seed: int, split: str, share: float = 1.0) -> list[Spec]:
     """The clips of a seed: all of `FAULTS` and `CLEAN`, or a share of each."""
     if split not in ("train", "test"):
         raise ValueError(f"split is train or test, not {split!r}")
-    chooser = _Chooser(np.random.default_rng([seed, ("train", "test").index(split)]), split)
+    chooser = Chooser(np.random.default_rng([seed, ("train", "test").index(split)]), split)
     made: list[Spec] = []
     for fault, count in FAULTS.items():
         for kind, detail in _variants(fault):
@@ -68,8 +68,10 @@ def _variants(fault: str) -> Iterator[tuple[str, dict[str, Any]]]:
 Maker = Callable[[float, dict[str, Any]], tuple[Shot, ...]]
 
 
-class _Chooser:
+class Chooser:
     """Draws what a clip is made of."""
+
+    lengths = (5.0, 8.0)  # of a clip, s
 
     def __init__(self, rng: np.random.Generator, split: str) -> None:
         self.rng = rng
@@ -83,7 +85,7 @@ class _Chooser:
         return choices[int(self.rng.integers(len(choices)))]
 
     def spec(self, number: int, fault: str | None, kind: str, detail: dict[str, Any]) -> Spec:
-        seconds = self.between(5.0, 8.0)
+        seconds = self.between(*self.lengths)
         detail["kind"] = kind
         maker: Maker = getattr(self, f"_{(fault or kind).replace('-', '_')}")
         shots = maker(seconds, detail)
