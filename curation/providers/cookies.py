@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 FIELDS = 7  # domain, subdomains, path, secure, expires, name, value
+HEADER = "# Netscape HTTP Cookie File\n"  # without it yt-dlp refuses what is fine
 HTTP_ONLY = "#HttpOnly_"
 BROWSERS = ("brave", "chrome", "chromium", "edge", "firefox", "opera", "safari", "vivaldi", "whale")
 
@@ -40,11 +41,21 @@ def check_cookies(text: str) -> None:
             raise ValueError(
                 f"not a Netscape cookie file: line {number} has {len(fields)} fields between tabs, not {FIELDS}"
             )
+        if (fields[1] == "TRUE") is not fields[0].startswith("."):
+            raise ValueError(
+                f"not a Netscape cookie file: line {number} says TRUE for subdomains and has no dot before its domain,"
+                " or the other way round"
+            )
         if fields[4] and not re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", fields[4]):
             raise ValueError(f"not a Netscape cookie file: line {number} has no number as its time of expiry")
         found += 1
     if not found:
         raise ValueError("holds no cookies")
+
+
+def cookie_stream(text: str) -> io.StringIO:
+    """A copy for yt-dlp, which writes to what it is given."""
+    return io.StringIO(HEADER + text)
 
 
 def cookie_values(text: str) -> Iterator[str]:
@@ -82,7 +93,7 @@ def browser_cookies(browser: str) -> str:
 
 def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
     """(number, fields) of the lines that hold a cookie."""
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         line = line.removeprefix(HTTP_ONLY)
         if line.strip() and not line.startswith("#"):
             yield number, line.split("\t")

@@ -5,7 +5,6 @@ The API's defaults are not the command line's, so everything that matters is set
 
 from __future__ import annotations
 
-import io
 import logging
 import shutil
 import threading
@@ -20,6 +19,7 @@ from yt_dlp.version import __version__
 
 from curation.classify import classify
 from curation.errors import ErrorClass, StageError
+from curation.providers.cookies import cookie_stream
 from curation.providers.found import Cancelled, Details, Fetched
 from curation.providers.media import Media, chosen_format
 from curation.providers.ranges import NotInParts
@@ -171,7 +171,7 @@ class WebFetcher:
             "color": "never",
         }
         if s.cookies is not None:
-            options["cookiefile"] = io.StringIO(s.cookies)  # a copy: yt-dlp writes to what it is given
+            options["cookiefile"] = cookie_stream(s.cookies)
         if s.proxy is not None:
             options["proxy"] = s.proxy
         return options

@@ -31,6 +31,10 @@ class Page:
     rate: float | None = None
     ranges: bool = True
     length: bool = True
+    headers: dict[str, str] = field(default_factory=dict)  # of refusals
+
+
+CHALLENGE = {"cf-mitigated": "challenge"}  # with a 403: how one kind of bot check comes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +118,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _refuse(self, status: int, page: Page | None) -> None:
         self.send_response(status)
+        for name, value in (page.headers if page is not None else {}).items():
+            self.send_header(name, value)
         if page is not None and page.retry_after is not None:
             self.send_header("Retry-After", page.retry_after)
         self.send_header("Content-Length", "0")

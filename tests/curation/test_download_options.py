@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import io
 import json
 import logging
 import socket
@@ -15,13 +17,14 @@ from urllib.request import urlopen
 
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
+from yt_dlp.cookies import YoutubeDLCookieJar
 
 from curation.commands import main
 from curation.errors import ErrorClass
-from curation.providers.cookies import check_cookies, read_cookies
+from curation.providers.cookies import check_cookies, cookie_stream, read_cookies
 from curation.providers.web_settings import WebSettings
 from curation.providers.ytdlp import WebFetcher
 from db.engine import Catalogue
@@ -48,7 +51,7 @@ def everything_stored(catalogue: Catalogue) -> str:
 @pytest.fixture
 def options(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str, object]]:
     """What the settings below become for yt-dlp."""
-    settings = WebSettings(
+    web = WebSettings(
         max_height=480,
         network_retries=3,
         fragment_retries=7,
@@ -57,7 +60,7 @@ def options(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[st
         cookies=COOKIES,
         proxy="http://user:passw@localhost:3128",
     )
-    yield WebFetcher(settings, stop=threading.Event(), cache=tmp_path, rate=5000.0)._options()
+    yield WebFetcher(web, stop=threading.Event(), cache=tmp_path, rate=5000.0)._options()
 
 
 def test_options_reach_yt_dlp(options: dict[str, object]) -> None:
@@ -129,20 +132,28 @@ def test_a_folder_is_no_cookie_file(tmp_path: Path) -> None:
         read_cookies(tmp_path)
 
 
-@given(st.text(alphabet="ab\t\n#0 ", max_size=80))
+FIELDS = st.tuples(
+    st.sampled_from(["example.org", ".example.org", "#HttpOnly_.a", "", "# a"]),
+    st.sampled_from(["TRUE", "FALSE", "x"]),
+    st.sampled_from(["/", "", "a"]),
+    st.sampled_from(["TRUE", "FALSE"]),
+    st.sampled_from(["", "0", "1999999999", "19.5", "soon", "-1"]),
+    st.sampled_from(["name", ""]),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=9),
+)
+LINES = st.lists(FIELDS.map("\t".join) | st.text(alphabet="a\t# ", max_size=9), max_size=4).map("\n".join)
+
+
+@settings(max_examples=300)
+@given(LINES)
 def test_whatever_passes_the_check_yt_dlp_reads_without_a_word(text: str) -> None:
-    import contextlib
-    import io
-
-    from yt_dlp.cookies import YoutubeDLCookieJar
-
     try:
         check_cookies(text)
     except ValueError:
         return
     said = io.StringIO()
     with contextlib.redirect_stderr(said):
-        YoutubeDLCookieJar(io.StringIO(text)).load()
+        YoutubeDLCookieJar(cookie_stream(text)).load()
     assert said.getvalue() == ""
 
 
@@ -253,12 +264,12 @@ def test_secrets_are_hidden_in_any_form(user: str, password: str, noise: str) ->
     from urllib.parse import quote
 
     given_as = f"{quote(user, safe='')}:{quote(password, safe='')}"
-    settings = WebSettings(proxy=f"http://{given_as}@host:1", cookies=COOKIES)
+    web = WebSettings(proxy=f"http://{given_as}@host:1", cookies=COOKIES)
     plain = f"{user}:{password}"
     for form in (password, given_as, plain, base64.b64encode(plain.encode()).decode(), SECRET):
-        hidden = settings.hide(f"<{form}>")
+        hidden = web.hide(f"<{form}>")
         assert form not in hidden
-    assert SECRET not in repr(settings) and given_as not in repr(settings)
+    assert SECRET not in repr(web) and given_as not in repr(web)
 
 
 def test_a_rate_limit_holds_for_all_workers_together(catalogue: Catalogue, server: FaultServer, movie: bytes) -> None:
