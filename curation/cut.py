@@ -151,6 +151,8 @@ def remember(catalogue: Catalogue, recipe: CutRecipe) -> str:
 def fail_video(session: Session, video_id: str, error: StageError) -> None:
     """Record that a downloaded video turned out to be unusable."""
     video = session.get_one(Video, video_id)
+    if video.state == VideoState.TAKEN_DOWN:  # meanwhile, and its file went
+        return
     move_video(video, VideoState.FAILED)
     video.error_class, video.error = error.error_class, str(error)
     pause = error.policy.pause(video.tries + 1)

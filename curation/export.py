@@ -108,6 +108,18 @@ def export_clips(
     )
 
 
+def republish(
+    catalogue: Catalogue, recipe: ExportRecipe, shards: Callable[[], Sequence[int]]
+) -> tuple[int | None, bool]:
+    """Make other shards, by id, the newest version of a recipe's format. `shards` is called once no export runs.
+
+    Returns the version's number, and whether it is a new one. Raises `ExportBusyError`.
+    """
+    with exporting(catalogue) as claimed:
+        _settle(catalogue)
+        return _publish(catalogue, claimed, recipe, shards())
+
+
 def accept_unreviewed(catalogue: Catalogue) -> int:
     """Accept all pending clips, with a decision each by annotator `unreviewed`. Returns how many."""
     with catalogue.writing() as session:

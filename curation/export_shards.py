@@ -28,7 +28,7 @@ from curation.webdataset import TarWriter
 from db.engine import Catalogue
 from db.leases import worker_name
 from db.models import Attempt, Clip, Shard, ShardClip, Video, now
-from db.shards import NO_SIDE, ShardInfo, ShardWriter, Side, SideLayout, shard_attributes
+from db.shards import NO_SIDE, ClipRow, Encoded, ShardInfo, ShardWriter, Side, SideLayout, shard_attributes
 from db.states import VideoState
 
 J = TypeVar("J")
@@ -49,7 +49,7 @@ class ClipFailure:
 class Writer(Protocol):
     """What writes a shard, in either format."""
 
-    def write(self, frames: Frames, side: Side = NO_SIDE) -> None: ...
+    def write(self, frames: Frames | Encoded, side: Side = NO_SIDE) -> None: ...
     def leave_out(self) -> None: ...
     def close(self) -> ShardInfo: ...
     def __enter__(self) -> Writer: ...
@@ -88,7 +88,8 @@ def make_shard(
     info: ShardInfo | None = None
     announced = [len(place.masks) if isinstance(place, Places) else 0 for place in places.values()]
     layout = SideLayout(extras=new.extras, masks=announced)
-    with _writer(catalogue.folder / recipe.layout.folder / new.file, recipe, new, layout) as writer:
+    path = catalogue.folder / recipe.layout.folder / new.file
+    with open_writer(path, recipe, new.split, [clip.row for clip in new.clips], layout) as writer:
         for clip, result in in_order(read, new.clips, workers):
             if isinstance(result, StageError):
                 writer.leave_out()
@@ -108,11 +109,11 @@ def make_shard(
     return shard_id, failures
 
 
-def _writer(path: Path, recipe: ExportRecipe, new: NewShard, side: SideLayout) -> Writer:
-    rows = [clip.row for clip in new.clips]
+def open_writer(path: Path, recipe: ExportRecipe, split: str, rows: Sequence[ClipRow], side: SideLayout) -> Writer:
+    """A writer of a recipe's format."""
     if recipe.format == "webdataset":
         attributes = shard_attributes(
-            split=new.split,
+            split=split,
             height=recipe.size,
             width=recipe.size,
             fps=recipe.shard_fps,
@@ -123,7 +124,7 @@ def _writer(path: Path, recipe: ExportRecipe, new: NewShard, side: SideLayout) -
         return TarWriter(path, attributes=attributes, rows=rows, codec=recipe.codec, side=side)
     return ShardWriter(
         path,
-        split=new.split,
+        split=split,
         height=recipe.size,
         width=recipe.size,
         fps=recipe.shard_fps,

@@ -100,7 +100,7 @@ def make_previews(catalogue: Catalogue, *, workers: int = 1, done: Callable[[str
         candidates=LEFT,
         job=lambda session, clip: _job(catalogue, session, clip),
         work=make_preview,
-        store=_store,
+        store=lambda session, clip, made: _store(catalogue, session, clip, made),
         fail=_fail,
     )
     return run_stage(catalogue, stage, workers=workers, done=done)
@@ -122,7 +122,10 @@ def _job(catalogue: Catalogue, session: Session, clip_id: str) -> Job:
     )
 
 
-def _store(session: Session, clip_id: str, made: Made) -> None:
+def _store(catalogue: Catalogue, session: Session, clip_id: str, made: Made) -> None:
+    if session.get_one(Clip, clip_id).state == ClipState.TAKEN_DOWN:  # meanwhile
+        catalogue.path(preview_path(clip_id)).unlink(missing_ok=True)
+        return
     session.add(
         Preview(
             clip_id=clip_id,

@@ -26,7 +26,19 @@ from numpy.typing import NDArray
 from curation.label_maps import png_bytes
 from curation.webdataset_reader import TarReader
 from db.files import sha256_of, sync
-from db.shards import RAW, ClipRow, Codec, Frames, ShardError, ShardInfo, Side, SideLayout, encode_jpeg
+from db.shards import (
+    RAW,
+    ClipRow,
+    Codec,
+    Encoded,
+    Frames,
+    ShardError,
+    ShardInfo,
+    Side,
+    SideLayout,
+    check_frames,
+    images,
+)
 
 NO_SIDE = Side()
 FRAMES = "frames.npy"
@@ -65,19 +77,16 @@ class TarWriter:
         self._writing: Future[None] | None = None
         self._open = True
 
-    def write(self, frames: Frames, side: Side = NO_SIDE) -> None:
+    def write(self, frames: Frames | Encoded, side: Side = NO_SIDE) -> None:
         """Append the next clip: (L, H, W, 3) uint8 RGB, L as its row says. The arrays must not change afterwards."""
         row = self.rows[self._next_row]
-        expected = (row.length, *self._shape)
-        if frames.shape != expected or frames.dtype != np.uint8:
-            raise ShardError(
-                f"clip {row.id}: got {frames.shape} {frames.dtype} frames, announced were {expected} uint8"
-            )
-        if fault := self._side.fault(self._next_row, row.length, expected[1:3], side):
+        check_frames(row, frames, self._shape, self._codec)
+        if fault := self._side.fault(self._next_row, row.length, self._shape[:2], side):
             raise ShardError(f"clip {row.id}: {fault}")
         if self._writing is not None:
             self._writing.result()  # one clip waits at most
-        self._writing = self._pool.submit(self._append, row, np.ascontiguousarray(frames), side)
+        content = frames if isinstance(frames, Encoded) else np.ascontiguousarray(frames)
+        self._writing = self._pool.submit(self._append, row, content, side)
         self._written.append(row)
         self._next_row += 1
 
@@ -138,15 +147,14 @@ class TarWriter:
         if self._open:
             self.abort()
 
-    def _append(self, row: ClipRow, frames: Frames, side: Side) -> None:
+    def _append(self, row: ClipRow, frames: Frames | Encoded, side: Side) -> None:
         key = sample_key(row.id)
         digest = hashlib.sha256()
-        if self._codec.name == "raw":
+        if self._codec.name == "raw" and not isinstance(frames, Encoded):
             digest.update(frames.data.cast("B"))
             self._add(f"{key}.{FRAMES}", _npy(frames))
         else:
-            for number, frame in enumerate(frames):
-                image = encode_jpeg(frame, self._codec.quality)
+            for number, image in enumerate(images(frames, self._codec)):
                 digest.update(image)
                 self._add(f"{key}.{number:04d}.jpg", image)
         for name, values in sorted(side.extras.items()):

@@ -16,7 +16,7 @@ import numpy as np
 from curation.errors import StageError
 from curation.label_maps import decode_png
 from db.recipes import canonical, recipe_hash
-from db.shards import SCHEMA_VERSION, ClipRow, Frames, ShardError, ShardReader, Side, decode_jpeg
+from db.shards import SCHEMA_VERSION, ClipRow, Encoded, Frames, ShardError, ShardReader, Side, decode_jpeg
 
 ROW_FIELDS = tuple(field.name for field in fields(ClipRow))
 
@@ -115,6 +115,12 @@ class TarReader:
         if frames.shape != (sample.row.length, self.height, self.width, 3) or frames.dtype != np.uint8:
             raise ShardError(f"{self.path}: the frames of {sample.key} are {frames.shape} {frames.dtype}")
         return np.asarray(frames, np.uint8)
+
+    def stored(self, clip: int) -> Frames | Encoded:
+        """All frames of a clip as they stand in the file, to be copied. Raises `ShardError`."""
+        if self.codec == "raw":
+            return self.clip(clip)
+        return Encoded(images=tuple(self._images(self._samples[clip])), shape=(self.height, self.width, 3))
 
     def side(self, clip: int) -> Side:
         """All that stands beside a clip's frames. Raises `ShardError`."""

@@ -43,6 +43,14 @@ class Codec:
 RAW = Codec()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """A clip's frames as a shard holds them already, to be copied into another: a JPEG image each, of this shape."""
+
+    images: tuple[bytes, ...]
+    shape: tuple[int, int, int]  # (H, W, 3)
+
+
 def encode_jpeg(frame: Frames, quality: int) -> bytes:
     """An (H, W, 3) RGB frame as a JPEG image. The same frame gives the same bytes."""
     import cv2
@@ -57,6 +65,13 @@ def encode_jpeg(frame: Frames, quality: int) -> bytes:
     if not done:
         raise ShardError(f"a frame of {frame.shape[1]}x{frame.shape[0]} could not be encoded as JPEG")
     return data.tobytes()
+
+
+def images(frames: Frames | Encoded, codec: Codec) -> list[bytes]:
+    """(L, H, W, 3) frames as JPEG images."""
+    if isinstance(frames, Encoded):
+        return list(frames.images)
+    return [encode_jpeg(frame, codec.quality) for frame in frames]
 
 
 def decode_jpeg(data: Frames) -> Frames:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db.manifest import ShardError
-from db.shard_codec import Codec, Frames, encode_jpeg
+from db.shard_codec import Codec, Encoded, Frames, images
 from db.shard_layout import (
     ENCODED,
     FRAME_OFFSET,
@@ -65,13 +65,15 @@ class Part:
             self.discard()
             raise
 
-    def write(self, frames: Frames, side: Side) -> tuple[str, str]:
+    def write(self, frames: Frames | Encoded, side: Side) -> tuple[str, str]:
         """Append a clip. Returns the SHA-256 of its frame bytes, as they stand in the file, and of what is beside."""
-        if self._codec.name == "raw":
+        if self._codec.name == "raw" and not isinstance(frames, Encoded):
             content = frames.data.cast("B")
+            count = len(frames)
             name = FRAMES
         else:
-            encoded = [encode_jpeg(frame, self._codec.quality) for frame in frames]
+            encoded = images(frames, self._codec)
+            count = len(encoded)
             self._frame_offsets += (self._frame_offsets[-1] + np.cumsum([*map(len, encoded)])).tolist()
             content = memoryview(b"".join(encoded))
             name = ENCODED
@@ -81,7 +83,7 @@ class Part:
         if len(side.mask_frames):
             self._append(MASK_FRAME, _bytes(np.array(side.mask_frames, "<i8") + self._frames))
             self._append(MASK_LABELS, _bytes(side.labels))
-        self._frames += len(frames)
+        self._frames += count
         return bytes_sha256(content), side.sha256()
 
     def _append(self, region: str, content: memoryview) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db.manifest import ShardError
-from db.shard_codec import Frames, decode_jpeg
+from db.shard_codec import Encoded, Frames, decode_jpeg
 from db.shard_rows import ClipRow, Side
 from db.shard_tables import Tables, read_tables
 
@@ -112,6 +113,17 @@ class ShardReader:
     def clip(self, clip: int) -> Frames:
         """All frames of a clip: (L, H, W, 3) uint8."""
         return self.window(clip, 0, self.rows[clip].length)
+
+    def stored(self, clip: int) -> Frames | Encoded:
+        """All frames of a clip as they stand in the file, to be copied."""
+        tables = self._open()
+        if tables.encoded is None:
+            return self.clip(clip)
+        ends = tables.frame_offset[tables.first[clip] : tables.end[clip] + 1]
+        return Encoded(
+            images=tuple(tables.encoded[start:end].tobytes() for start, end in pairwise(ends)),
+            shape=(tables.height, tables.width, 3),
+        )
 
     def extra(self, name: str, clip: int, start: int, length: int) -> NDArray[Any]:
         """A window's rows of an extra: a (length, ...) array of its own. Raises `KeyError` if the shard has none."""

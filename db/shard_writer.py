@@ -18,7 +18,7 @@ import numpy as np
 from db.files import sha256_of, sync
 from db.manifest import SCHEMA_VERSION, SPLITS, ShardError
 from db.recipes import canonical, recipe_hash
-from db.shard_codec import RAW, Codec, Frames
+from db.shard_codec import RAW, Codec, Encoded, Frames
 from db.shard_part import Part
 from db.shard_reader import ShardReader
 from db.shard_rows import NO_SIDE, ClipRow, ExtraType, Side, SideLayout
@@ -55,6 +55,16 @@ def shard_attributes(
         "recipe_hash": recipe_hash(recipe),
         "tool_version": tool_version,
     }
+
+
+def check_frames(row: ClipRow, frames: Frames | Encoded, shape: tuple[int, ...], codec: Codec) -> None:
+    """Raise `ShardError` unless these are the frames that a clip's row announces, each of `shape`."""
+    expected = (row.length, *shape)
+    if isinstance(frames, Encoded):
+        if codec.name != "jpeg" or (len(frames.images), *frames.shape) != expected:
+            raise ShardError(f"clip {row.id}: these encoded frames do not belong into {codec.name} ones of {expected}")
+    elif frames.shape != expected or frames.dtype != np.uint8:
+        raise ShardError(f"clip {row.id}: got {frames.shape} {frames.dtype} frames, announced were {expected} uint8")
 
 
 class ShardWriter:
@@ -100,19 +110,16 @@ class ShardWriter:
     def _temporary(self, mark: str) -> Path:
         return self.path.with_name(f".{self.path.name}.{os.getpid()}{mark}.part")
 
-    def write(self, frames: Frames, side: Side = NO_SIDE) -> None:
+    def write(self, frames: Frames | Encoded, side: Side = NO_SIDE) -> None:
         """Append the next clip: (L, H, W, 3) uint8 RGB, L as its row says. The arrays must not change afterwards."""
         row = self.rows[self._next_row]
-        expected = (row.length, *self._shape)
-        if frames.shape != expected or frames.dtype != np.uint8:
-            raise ShardError(
-                f"clip {row.id}: got {frames.shape} {frames.dtype} frames, announced were {expected} uint8"
-            )
+        check_frames(row, frames, self._shape, self._codec)
         if fault := self._side.fault(self._next_row, row.length, self._shape[:2], side):
             raise ShardError(f"clip {row.id}: {fault}")
         if self._hashes:
             self._hashes[-1].result()  # one clip waits at most
-        self._hashes.append(self._pool.submit(self._part.write, np.ascontiguousarray(frames), side))
+        content = frames if isinstance(frames, Encoded) else np.ascontiguousarray(frames)
+        self._hashes.append(self._pool.submit(self._part.write, content, side))
         self._written.append(self._next_row)
         self._next_row += 1
 

@@ -16,10 +16,10 @@ from db.manifest import (
     write_manifest,
 )
 from db.recipes import recipe_hash
-from db.shard_codec import RAW, Codec, Frames, decode_jpeg, encode_jpeg
+from db.shard_codec import RAW, Codec, Encoded, Frames, decode_jpeg, encode_jpeg, images
 from db.shard_reader import ShardReader
 from db.shard_rows import NO_SIDE, ClipRow, ExtraType, Side, SideLayout
-from db.shard_writer import ShardInfo, ShardWriter, shard_attributes, write_shard
+from db.shard_writer import ShardInfo, ShardWriter, check_frames, shard_attributes, write_shard
 
 __all__ = [
     "MANIFEST",
@@ -29,6 +29,7 @@ __all__ = [
     "SPLITS",
     "ClipRow",
     "Codec",
+    "Encoded",
     "ExtraType",
     "Frames",
     "Manifest",
@@ -39,8 +40,10 @@ __all__ = [
     "ShardWriter",
     "Side",
     "SideLayout",
+    "check_frames",
     "decode_jpeg",
     "encode_jpeg",
+    "images",
     "read_manifest",
     "recipe_hash",
     "shard_attributes",
