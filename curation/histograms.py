@@ -13,7 +13,7 @@ from db.models import Score
 
 LOGARITHMIC = frozenset({"variance"})  # scores whose values span decades
 LEAST_DECADE = -6
-BINS = 25  # of a linear histogram, at most
+BINS, FEWEST = 25, 8  # of a linear histogram, at most and at least
 SCORES = Score.__table__
 
 
@@ -41,10 +41,14 @@ class Histogram:
     def logarithmic(self) -> bool:
         return self.score in LOGARITHMIC
 
-    def used(self) -> tuple[Bin, ...]:
-        """Without the empty bins at both ends."""
-        filled = [number for number, one in enumerate(self.bins) if one.clips]
-        return self.bins[filled[0] : filled[-1] + 1] if filled else ()
+    def shown(self, bounds: Sequence[float] = ()) -> tuple[Bin, ...]:
+        """Without the bins at both ends that have neither clips nor one of the bounds; none if there are no clips."""
+        wanted = [
+            number
+            for number, one in enumerate(self.bins)
+            if one.clips or any(one.low <= bound < one.high for bound in bounds)
+        ]
+        return self.bins[wanted[0] : wanted[-1] + 1] if self.clips else ()
 
 
 def score_names(session: Session) -> list[str]:
@@ -58,14 +62,14 @@ def score_names(session: Session) -> list[str]:
         names.append(name)
 
 
-def histogram(session: Session, score: str) -> Histogram:
-    """Half-decade bins for a score that spans decades, at most 25 round steps for others."""
+def histogram(session: Session, score: str, bounds: Sequence[float] = ()) -> Histogram:
+    """Half-decade bins for a score that spans decades, at most 25 round steps for others, which hold the bounds too."""
     of_score = SCORES.c.name == score
     low = session.scalar(select(func.min(SCORES.c.value)).where(of_score))
     high = session.scalar(select(func.max(SCORES.c.value)).where(of_score))
     if low is None or high is None:
         return Histogram(score=score, bins=())
-    edges = half_decades() if score in LOGARITHMIC else round_steps(low, high)
+    edges = half_decades() if score in LOGARITHMIC else round_steps(min([low, *bounds]), max([high, *bounds]))
     # As text: composing two dozen small queries takes longer than answering them.
     count = "(SELECT count(*) FROM scores WHERE name = :name AND value >= :edge{} AND value < :edge{})"
     counts = ", ".join(count.format(number, number + 1) for number in range(len(edges) - 1))
@@ -83,12 +87,13 @@ def half_decades() -> Sequence[float]:
 
 
 def round_steps(low: float, high: float) -> Sequence[float]:
-    """Edges at multiples of 1, 2 or 5 times a power of ten that hold `low` and `high`, for at most 25 bins."""
+    """Edges at multiples of 1, 2 or 5 times a power of ten that hold `low` and `high`, for 8 to 25 bins."""
     largest = max(abs(low), abs(high))
     spread = max(high - low, 1e-9 * largest, 1e-9) if high > low else (largest if largest > 1e-9 else 1.0)
     power = 10.0 ** math.floor(math.log10(spread / (BINS - 1)))
     step = next(power * factor for factor in (1, 2, 5, 10) if spread / (power * factor) <= BINS - 1)
-    first, last = math.floor(low / step), math.floor(high / step) + 1
+    first = math.floor(low / step)
+    last = max(math.floor(high / step) + 1, first + FEWEST)
     # Divided where that is exact: 0.3, not 3 * 0.1.
     edges = [index * step if step >= 1 else index / round(1 / step) for index in range(first, last + 1)]
     return [min(edges[0], low), *edges[1:-1], max(edges[-1], math.nextafter(high, math.inf))]
@@ -96,7 +101,7 @@ def round_steps(low: float, high: float) -> Sequence[float]:
 
 def text_bars(drawn: Histogram, bounds: Sequence[float]) -> list[str]:
     """A histogram as lines of text, each bin that holds a bound marked."""
-    used = drawn.used()
+    used = drawn.shown(bounds)
     if not used:
         return [f"{drawn.score}: no scored clips"]
     most = max(one.clips for one in used)

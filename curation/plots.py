@@ -35,7 +35,7 @@ def draw(path: Path, panels: Sequence[tuple[Histogram, Sequence[float]]]) -> Non
 
 
 def _panel(axes: Axes, drawn: Histogram, bounds: Sequence[float]) -> None:
-    used = drawn.used()
+    used = drawn.shown(bounds)
     if drawn.logarithmic:
         # The outermost bins are open; on paper they are as wide as the others.
         half = 10**0.5

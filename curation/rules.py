@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -154,6 +154,13 @@ def saved_rules(session: Session) -> list[SavedRule]:
 def active_rules(rules: list[SavedRule]) -> list[SavedRule]:
     """The rules that count."""
     return [rule for rule in rules if rule.active]
+
+
+def bounds(rules: Iterable[SavedRule], score: str) -> tuple[list[float], list[float]]:
+    """All lower and all upper bounds that these rules set for a score, each in order."""
+    lower = {saved.rule.minimum[score] for saved in rules if score in saved.rule.minimum}
+    upper = {saved.rule.maximum[score] for saved in rules if score in saved.rule.maximum}
+    return sorted(lower), sorted(upper)
 
 
 def proposed(rules: list[SavedRule], name: str, rule: Rule) -> list[SavedRule]:

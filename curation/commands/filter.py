@@ -19,6 +19,7 @@ from curation.rules import (
     Rule,
     SavedRule,
     active_rules,
+    bounds,
     proposed,
     saved_rules,
     store,
@@ -178,30 +179,25 @@ def perform(
         rules = wanted.rules(session)
         active = active_rules(rules)
         used = sorted({score for saved in active for score in saved.rule.scores})
-        drawn = [histogram(session, score) for score in used] if dry_run or png else []
+        drawn = [histogram(session, score, _bounds(active, score)) for score in used] if dry_run or png else []
         verdicts = judge(session, active, {one.score: one.clips for one in drawn})
         if not dry_run:
             store(session, rules)
             apply(session, verdicts)
     with catalogue.reading() as session:
-        plotted = [histogram(session, score) for score in score_names(session)] if plots else []
+        names = score_names(session) if plots else []
+        plotted = [histogram(session, score, _bounds(active, score)) for score in names]
     told = _outcome(dataset, verdicts, rules, drawn, dry_run=dry_run)
     if listed:
         told.remarks = _listed(rules, verdicts) or ["no rule is saved yet; the first call saves 'default'"]
     elif dry_run:
         told.remarks += ["dry run: nothing was changed", *_conditions(verdicts)]
         for one in drawn:
-            told.remarks += text_bars(one, bounds(active, one.score))
+            told.remarks += text_bars(one, _bounds(active, one.score))
     told.remarks += _draw(active, drawn if png else [], png, plotted, plots)
     if verdicts.decided:
         told.remarks.append(f"{verdicts.decided:,} clips that were judged keep their verdict")
     return told
-
-
-def bounds(rules: Sequence[SavedRule], score: str) -> list[float]:
-    """All thresholds of a score."""
-    of_score = [(saved.rule.minimum.get(score), saved.rule.maximum.get(score)) for saved in rules]
-    return sorted({bound for pair in of_score for bound in pair if bound is not None})
 
 
 def _outcome(
@@ -277,6 +273,11 @@ def _listed(rules: Sequence[SavedRule], verdicts: Verdicts) -> list[str]:
     return lines
 
 
+def _bounds(rules: Sequence[SavedRule], score: str) -> list[float]:
+    lower, upper = bounds(rules, score)
+    return [*lower, *upper]
+
+
 def _draw(
     active: Sequence[SavedRule],
     drawn: Sequence[Histogram],
@@ -291,13 +292,13 @@ def _draw(
 
     remarks = []
     if png is not None:
-        panels = [(one, bounds(active, one.score)) for one in drawn if one.clips]
+        panels = [(one, _bounds(active, one.score)) for one in drawn if one.clips]
         if panels:
             draw(png, panels)
         remarks.append(f"histograms: {png}" if panels else "no score to draw")
     if plots is not None:
         measured = [one for one in plotted if one.clips]
         for one in measured:
-            draw(plots / f"{one.score}.png", [(one, bounds(active, one.score))])
+            draw(plots / f"{one.score}.png", [(one, _bounds(active, one.score))])
         remarks.append(f"{len(measured)} histograms in {plots}" if measured else "no score to draw")
     return remarks
