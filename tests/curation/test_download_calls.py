@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from curation.download import DownloadSettings, Stopped, locate
 from curation.errors import ErrorClass, StageError
 from db.engine import Catalogue
 from db.leases import claim, worker_name
-from db.models import Lease, Video
+from db.models import Lease, Video, now
 from db.states import VideoState, move_video
 from tests.curation.download_cases import MakeVideo, add, attempts, fetch, files, row
 from tests.curation.fault_server import FaultServer, Page
@@ -221,3 +222,51 @@ def test_the_command(catalogue: Catalogue, server: FaultServer, movie: bytes) ->
     assert "disk-full" in full.output and "Traceback" not in full.output
     for wrong in (["--workers", "0"], ["--max-height", "x"], ["--timeout", "0"]):
         assert CliRunner().invoke(main, [*arguments, *wrong]).exit_code == 2
+
+
+def test_files_that_no_row_names_are_swept(
+    catalogue: Catalogue, server: FaultServer, movie: bytes, make_video: MakeVideo
+) -> None:
+    """Of a download that was killed before its row was written, and then gone from its site; no other files."""
+    gone, taken, kept = add(
+        catalogue,
+        *(server.put(f"{name}.mp4", Page(body=movie)) for name in ("gone", "taken", "kept")),
+    )
+    fetch(catalogue)
+    folder = catalogue.folder / "videos"
+    own = make_video(folder / "mine.mp4", frames=5)
+    with catalogue.writing() as session:
+        for video_id in (gone, taken):
+            video = session.get_one(Video, video_id)
+            video.path = None
+            move_video(video, VideoState.TAKEN_DOWN if video_id == taken else VideoState.FAILED)
+    (folder / f"{gone}.placing").write_bytes(b"half")
+    (folder / f"{kept}.s000.mp4").write_bytes(b"of a run with sections")
+    busy = folder / "web-busy.mp4"
+    busy.write_bytes(movie)
+    with catalogue.writing() as session:
+        session.add(
+            Lease(stage="download", item_id="web-busy", owner=worker_name(7), expires_at=now() + timedelta(seconds=60))
+        )
+    fetch(catalogue)
+    assert files(catalogue) == sorted([own.name, busy.name, f"{kept}.mp4"])
+
+
+def test_a_download_killed_before_its_row_is_not_fetched_twice(
+    catalogue: Catalogue, server: FaultServer, movie: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (video_id,) = add(catalogue, server.put("a.mp4", Page(body=movie)))
+
+    def killed(*args: object, **kwargs: object) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr("curation.download.record_done", killed)
+    fetch(catalogue)
+    monkeypatch.undo()
+    assert row(catalogue, video_id).state == VideoState.QUEUED and f"{video_id}.mp4" in files(catalogue)
+    with catalogue.writing() as session:
+        session.scalars(select(Lease)).one().owner = None
+    before = len(server.asked)
+    assert fetch(catalogue).done == [video_id]
+    assert len(server.asked) == before + 1, "looked up, but not fetched"
+    assert files(catalogue) == [f"{video_id}.mp4"]
