@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 
 from sqlalchemy import select
@@ -96,6 +97,7 @@ def wanted_clips(session: Session, recipe: ExportRecipe) -> dict[str, WantedClip
     masks = masks_of_clips(session, recipe.masks) if recipe.masks else {}
     wanted: dict[str, WantedClip] = {}
     missing: set[str] = set()
+    fraction = lru_cache(Fraction)
     for clip in rows:
         if clip.split is None:
             missing.add(clip.video_id)
@@ -103,7 +105,7 @@ def wanted_clips(session: Session, recipe: ExportRecipe) -> dict[str, WantedClip
         grid = Grid(
             start_pts=clip.start_pts,
             end_pts=clip.end_pts,
-            time_base=Fraction(clip.time_base_num, clip.time_base_den),
+            time_base=fraction(clip.time_base_num, clip.time_base_den),
             frame_count=clip.frame_count,
             fps=recipe.fps,
         )

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -48,14 +48,14 @@ class Grid:
         The clip's start and the frame's time are each off by half a tick at most, together one. A tick that is long
         beside a frame (AVI: one a frame) is no rounding, so an eighth of a frame is the most.
         """
-        return min(self.time_base, self.duration / self.frame_count / 8)
+        return _tolerance(self.duration, self.time_base, self.frame_count)
 
     @cached_property
     def length(self) -> int:
         """L: the number of output frames, those that stand before the clip's end; 10 s at 25 fps give 250."""
         if self.fps is None:
             return self.frame_count
-        return max(1, math.ceil((self.duration - self.tolerance) * self.fps))
+        return _length(self.end_pts - self.start_pts, self.time_base, self.frame_count, self.fps)
 
     @property
     def rate(self) -> float:
@@ -74,6 +74,16 @@ class Grid:
         step, late = self.time_base * self.fps, self.tolerance * self.fps
         denominator = math.lcm(step.denominator, late.denominator)
         return int(step * denominator), int(late * denominator), denominator
+
+
+def _tolerance(duration: Fraction, time_base: Fraction, frame_count: int) -> Fraction:
+    return min(time_base, duration / frame_count / 8)
+
+
+@lru_cache(maxsize=10_000)  # a plan asks for all clips at once, and most are of one shape
+def _length(ticks: int, time_base: Fraction, frame_count: int, fps: Fraction) -> int:
+    duration = ticks * time_base
+    return max(1, math.ceil((duration - _tolerance(duration, time_base, frame_count)) * fps))
 
 
 def shown(pts: Sequence[int], grid: Grid) -> NDArray[np.int64]:
