@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -344,8 +344,3 @@ def changed_sources(catalogue: Catalogue) -> list[str]:
         )
         found = [(query or 0, video, sha256) for video, query, sha256 in rows]
     return [video for query, video, sha256 in found if expected.get((query, video), sha256) != sha256]
-
-
-def recipes_of(published: Published) -> Mapping[str, ExportRecipe]:
-    """The export recipe of each published format that this version can make."""
-    return {recipe.format: recipe for recipe in published.export_recipes()}
