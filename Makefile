@@ -22,7 +22,7 @@ setup: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV) (a few minutes the first time) ..."
-	@$(PIP) install --quiet --editable '.[test,lint]'
+	@$(PIP) install --quiet --editable '.[test,lint,learn]'
 	@$(PIP) install --quiet --only-binary :all: wsaccel || echo "wsaccel has no wheel here: Visdom's websocket is a little slower without it."
 	@touch $@
 
