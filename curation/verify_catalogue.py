@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from curation.export import entries
-from curation.export_plan import SHARDS, newest_export
+from curation.export_plan import newest_exports
+from curation.export_recipe import FORMATS, FormatName
 from curation.verify import CheckedFolder, CheckedShard, Fault, check_folder
 from curation.verify_rows import component_faults, decision_faults, row_fault, taken_down_faults
 from db.engine import Catalogue
@@ -27,28 +29,53 @@ def check_dataset(
     planned: Callable[[int], None] = lambda shards: None,
     done: Callable[[CheckedShard], None] = lambda shard: None,
 ) -> CheckedFolder:
-    """Check the newest export: files, manifest, catalogue. `planned` is told how many shards there are to check."""
+    """Check the newest export of each format: files, manifest, catalogue. `planned` is told how many shards there are.
+
+    The manifest that is returned is that of the HDF5 shards, where there are any.
+    """
     with catalogue.reading() as session:
-        newest = newest_export(session)
-        if newest is None:
-            raise NothingExportedError("nothing has been exported yet")
-        recorded = entries(session, [shard.id for shard in newest.shards])
-    planned(len(recorded))
-    checked = check_folder(catalogue.folder / SHARDS, expected=recorded, done=done)
+        newest = {name: export.version for name, export in newest_exports(session).items()}
+    if not newest:
+        raise NothingExportedError("nothing has been exported yet")
+    formats = [_check_format(catalogue, name, version, planned, done) for name, version in newest.items()]
+    faults = [fault for checked in formats for fault in checked.faults]
     with catalogue.reading() as session:
-        newest = session.get_one(Export, newest.version)
-        faults = [*checked.faults]
-        if checked.manifest is not None:
-            faults += _manifest_faults(newest, recorded, checked.manifest)
-        faults += _shard_faults(newest.shards, checked.shards)
-        faults += _clip_faults(session, newest)
-        leaks, official = component_faults(session, [newest])
+        exports = [session.get_one(Export, version) for version in newest.values()]
+        leaks, official = component_faults(session, exports)
         faults += leaks
         faults += decision_faults(session)
         faults += taken_down_faults(catalogue, session)
     return CheckedFolder(
-        manifest=checked.manifest, shards=checked.shards, faults=tuple(faults), official_leaks=tuple(official)
+        manifest=formats[0].manifest,
+        shards=tuple(shard for checked in formats for shard in checked.shards),
+        faults=tuple(faults),
+        official_leaks=tuple(official),
     )
+
+
+def _check_format(
+    catalogue: Catalogue,
+    name: FormatName,
+    version: int,
+    planned: Callable[[int], None],
+    done: Callable[[CheckedShard], None],
+) -> CheckedFolder:
+    with catalogue.reading() as session:
+        newest = session.get_one(Export, version)
+        recorded = entries(session, [shard.id for shard in newest.shards])
+    planned(len(recorded))
+    folder = FORMATS[name].folder
+    checked = check_folder(catalogue.folder / folder, expected=recorded, done=done)
+    faults = [*checked.faults]
+    with catalogue.reading() as session:
+        newest = session.get_one(Export, version)
+        if checked.manifest is not None:
+            faults += _manifest_faults(newest, recorded, checked.manifest)
+        faults += _shard_faults(newest.shards, checked.shards)
+        faults += _clip_faults(session, newest)
+    if name != "hdf5":  # each format's folder has one
+        faults = [replace(fault, file=f"{folder}/{MANIFEST}") if fault.file == MANIFEST else fault for fault in faults]
+    return replace(checked, faults=tuple(faults))
 
 
 def _manifest_faults(newest: Export, recorded: Sequence[ShardEntry], manifest: Manifest) -> list[Fault]:

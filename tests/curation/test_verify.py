@@ -333,3 +333,16 @@ def test_what_is_no_shard_and_no_dataset(tmp_path: Path) -> None:
     status, _, error = curate("verify", "--dataset", str(tmp_path / "empty"))
     assert status == 2
     assert "nothing has been exported yet; run: curate export" in error
+
+
+def test_both_formats_are_checked(dataset: Path) -> None:
+    status, _, _ = curate("export", "--dataset", str(dataset), "--size", "16", "--format", "webdataset")
+    assert status == 0
+    status, told, _ = curate("verify", "--dataset", str(dataset))
+    assert (status, told["clips"], told["version"]) == (0, 16, 1)
+    path = dataset / "webdataset" / "val-00000.tar"
+    data = bytearray(path.read_bytes())
+    data[700] ^= 1
+    path.write_bytes(data)
+    (dataset / "webdataset" / "manifest.json").unlink()
+    assert {file for file, _, _ in faults(dataset)} == {"val-00000.tar", "webdataset/manifest.json"}
