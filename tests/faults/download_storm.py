@@ -36,7 +36,7 @@ SECONDS = 600.0  # after which something hangs
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """A fault: how often of a hundred, the page of a body, and how the video ends ("downloaded", or its error's class)."""
+    """A fault: how often of a hundred, the page of a body, and how the video ends: downloaded, or with which error."""
 
     name: str
     share: int
