@@ -7,9 +7,7 @@ from pathlib import Path
 import click
 
 from curation.commands.common import Dataset, Outcome, dataset_options, finish, next_command
-from curation.report.page import gather, render, write
-from curation.status import counts
-from db.engine import Catalogue
+from curation.report.page import Report, gather, render, write
 
 FILE = "report.html"
 PICTURES = 24
@@ -39,9 +37,9 @@ def report(dataset: Dataset, out: Path | None, pictures: int) -> None:
     """
     with dataset.open() as catalogue:
         path = out or catalogue.folder / FILE
-        following = _following(catalogue, dataset)
-        page = gather(catalogue, pictures=pictures, following=following)
-        write(path, render(page))
+        page = gather(catalogue, pictures=pictures)
+        following = _following(dataset, page)
+        write(path, render(page, following))
     shown = sum(len(sheet.pictures) for sheet in page.sheets)
     told = Outcome(
         command="report",
@@ -56,15 +54,11 @@ def report(dataset: Dataset, out: Path | None, pictures: int) -> None:
     finish(dataset, told)
 
 
-def _following(catalogue: Catalogue, dataset: Dataset) -> str:
-    """The command that the data set waits for; empty if for none."""
-    with catalogue.reading() as session:
-        found = counts(session)
-    videos, clips = found["videos"], found["clips"]
-    if not videos:
+def _following(dataset: Dataset, page: Report) -> str:
+    """The command that the data set waits for; empty if it waits for none."""
+    if page.empty:
         return next_command(dataset, "add URL_OR_FILE...")
-    if videos.get("queued") or clips.get("planned") or clips.get("scored") or not clips:
-        return next_command(dataset, "run")
-    if clips.get("pending"):
-        return next_command(dataset, "annotate")
-    return next_command(dataset, "export") if clips.get("accepted") else ""
+    steps = page.funnel.videos + page.funnel.clips
+    waiting = next((step.name for step in steps if any(loss.waiting for loss in step.losses)), None)
+    commands = {"passed the filter": "annotate", "accepted": "split", "in a split": "export"}
+    return next_command(dataset, commands.get(waiting, "run")) if waiting else ""

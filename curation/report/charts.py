@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from curation.histograms import Histogram
 from curation.report.pace import Session
+from curation.report.text import clean, moment
 from curation.rules import SavedRule, bounds
 
 WIDTH, HEIGHT = 300.0, 100.0  # of the drawn area; texts stand outside
@@ -108,7 +109,7 @@ def pace_chart(found: Sequence[Session]) -> Chart | None:
             x=slot * number + 0.1 * slot,
             width=0.8 * slot,
             height=max(HEIGHT * one.pace / top, LEAST_BAR),
-            title=f"{one.annotator}, {one.began:%Y-%m-%d %H:%M} UTC: {one.clips:,} clips, {one.pace:.0f} a minute",
+            title=f"{clean(one.annotator, 60)}, {moment(one.began)} UTC: {one.clips:,} clips, {one.pace:.0f} a minute",
         )
         for number, one in enumerate(found)
     )

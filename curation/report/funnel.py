@@ -62,7 +62,7 @@ def _videos(session: Session, videos: Counter[str]) -> tuple[Step, ...]:
         name="found",
         number=videos.total(),
         losses=tuple(losses),
-        note=", ".join(f"{clean(provider, 40)} {number:,}" for provider, number in session.execute(providers)),
+        note=", ".join(f"{number:,} by {clean(provider, 40)}" for provider, number in session.execute(providers)),
     )
     uncut = session.scalar(
         select(func.count()).select_from(Video).where(Video.state == VideoState.DOWNLOADED, Video.cut_recipe.is_(None))

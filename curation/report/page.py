@@ -60,15 +60,14 @@ class Report:
     shards: Table
     takedowns: Table
     videos: Table
-    next: str
 
     @property
     def empty(self) -> bool:
         return self.videos.total == 0
 
 
-def gather(catalogue: Catalogue, *, pictures: int, following: str, now: datetime | None = None) -> Report:
-    """Read what the report shows. `pictures`: at most so many a contact sheet; `following`: what to do next."""
+def gather(catalogue: Catalogue, *, pictures: int, now: datetime | None = None) -> Report:
+    """Read what the report shows. `pictures`: at most so many a contact sheet."""
     with catalogue.reading() as session:
         rules = saved_rules(session)
         active = active_rules(rules)
@@ -99,12 +98,11 @@ def gather(catalogue: Catalogue, *, pictures: int, following: str, now: datetime
             shards=shards_table(session),
             takedowns=takedowns_table(session),
             videos=videos_table(session),
-            next=following,
         )
 
 
-def render(report: Report) -> str:
-    """The page's HTML. Everything is escaped by the template."""
+def render(report: Report, following: str = "") -> str:
+    """The page's HTML; `following`: the command to go on with. Everything is escaped by the template."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
@@ -114,7 +112,7 @@ def render(report: Report) -> str:
     )
     style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     return environment.get_template("page.html").render(
-        report=report, style=style, script=script, chart_width=WIDTH, chart_height=HEIGHT
+        report=report, following=following, style=style, script=script, chart_width=WIDTH, chart_height=HEIGHT
     )
 
 

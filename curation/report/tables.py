@@ -206,7 +206,7 @@ def shards_table(session: Session) -> Table:
             _number(clips.get(shard.id, 0)),
             _number(shard.frames),
             _number(shard.bytes, size(shard.bytes)),
-            Cell(text=f"{shard.sha256[:12]}…", note=shard.sha256),
+            Cell(text=f"{shard.sha256[:16]}…"),
         )
         for shard in shards
     )

@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime
 
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+SPACE = re.compile(r"\s")
 WEB = re.compile(r"https?://", re.IGNORECASE)
 
 
@@ -18,7 +19,7 @@ def clean(text: object, most: int = 160) -> str:
 
 def link(source: str) -> str | None:
     """An address that may be linked to: of the web, nothing that would run or open a file."""
-    return source if WEB.match(source) and not CONTROLS.search(source) else None
+    return source if WEB.match(source) and not (CONTROLS.search(source) or SPACE.search(source)) else None
 
 
 def moment(when: datetime | None) -> str:
