@@ -21,6 +21,8 @@ F64 = NDArray[np.float64]
 # Lengths of the windows that are looked at, in samples of `transitions.INTERVAL`: about 0.5 to 2.4 s.
 WINDOWS = (6, 8, 10, 13, 16, 20, 25, 30)
 MAX_LAG = WINDOWS[-1]
+SUSTAINED = 3  # samples, of which a flash has two at most
+GOOD_PART = 0.6  # of the contrast is what at most is left in them
 
 # Fitted by logistic regression on the clips that `benchmarks/planted` makes from seeds 1 and 2 of its training split
 # (each dissolve's best window against the best windows of all clips without one), with a threshold that keeps precision
@@ -107,17 +109,30 @@ def fade_strengths(luma: F64, uniform: float, contrast: float) -> tuple[F64, NDA
     """For each lag: the strongest loss of contrast between two frames so far apart, and the paler frame's number.
 
     The loss, of 1 for all, counts in proportion to what the pale frame still shows of the other, and in full if it is
-    paler than `uniform` levels; frames with less than `contrast` levels have none to lose. (MAX_LAG,) each.
+    paler than `uniform` levels; frames with less than `contrast` levels have none to lose. A flash whitens a frame or
+    two: in a fade, `SUSTAINED` samples on end have lost a good part of their contrast. (MAX_LAG,) each.
     """
     deviation = np.sqrt(np.maximum(luma[:, 0], 1e-6))
+    sustained = _sustained(deviation)
     strengths = np.zeros(MAX_LAG)
     where = np.zeros(MAX_LAG, np.int64)
     for lag in range(1, min(MAX_LAG, len(luma) - 1) + 1):
         early, late = deviation[:-lag], deviation[lag:]
         rich, pale = np.maximum(early, late), np.minimum(early, late)
         likeness = np.where(pale < uniform, 1.0, np.maximum(luma[lag:, lag] / (early * late), 0))
-        loss = np.where(rich > contrast, (1 - pale / rich) * likeness, 0.0)
+        lasting = np.where(early < late, sustained[:-lag], sustained[lag:]) < GOOD_PART * rich
+        loss = np.where((rich > contrast) & lasting, (1 - pale / rich) * likeness, 0.0)
         best = int(loss.argmax())
         strengths[lag - 1] = loss[best]
         where[lag - 1] = best + (lag if late[best] < early[best] else 0)
     return strengths, where
+
+
+def _sustained(deviation: F64) -> F64:
+    """For each sample: of the runs of `SUSTAINED` samples that it is in, the palest one's richest sample, (T,)."""
+    if len(deviation) < SUSTAINED:
+        return np.full(len(deviation), np.inf)
+    runs = np.lib.stride_tricks.sliding_window_view(deviation, SUSTAINED).max(axis=1)
+    padded = np.pad(runs, SUSTAINED - 1, constant_values=np.inf)
+    out: F64 = np.lib.stride_tricks.sliding_window_view(padded, SUSTAINED).min(axis=1)
+    return out

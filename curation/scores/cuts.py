@@ -27,7 +27,8 @@ AROUND = 2  # frames on each side that the detector compares a frame with
 AFTER = 0.2  # s: a flash or a passer-by is over by then
 APART = 0.3  # s: jumps closer together are one cut
 DIFFERENT = 0.3  # least distance of the pictures before and after, of 1 for unrelated ones
-MOTION = 1.3  # times the distance that motion alone makes
+MOTION = 1.3  # times the distance that motion alone makes on the calmer side of the cut
+UNRELATED = 0.92  # a distance that is a cut whatever the motion
 
 
 class HardCuts(Scorer):
@@ -37,6 +38,7 @@ class HardCuts(Scorer):
     settings: ClassVar[Mapping[str, Any]] = {
         "detector": "PySceneDetect AdaptiveDetector", "size": [90, 160], "ratio": RATIO, "content": CONTENT,
         "around": AROUND, "after": AFTER, "apart": APART, "different": DIFFERENT, "motion": MOTION,
+        "unrelated": UNRELATED,
     }  # fmt: skip
 
     def __init__(self) -> None:
@@ -101,8 +103,13 @@ class HardCuts(Scorer):
             settled = later[0] if later else after[-1][1]
             earlier = [vector for time, vector in before if time >= begin - AFTER - 0.05]
             across = min(distance(before[-1][1], after[0][1]), distance(before[-1][1], settled))
-            within = max(distance(earlier[0], before[-1][1]) if earlier else 0.0, distance(after[0][1], settled))
-            if across > DIFFERENT and across > MOTION * within:
+            # A side of a single frame has no motion to compare with; the other's counts then.
+            sides = [
+                distance(*pair)
+                for pair in ((earlier[0], before[-1][1]), (after[0][1], settled))
+                if pair[0] is not pair[1]
+            ]
+            if across > max(DIFFERENT, min(UNRELATED, MOTION * min(sides, default=0.0))):
                 self.cuts.append(begin)
 
 

@@ -16,7 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation.scores import Scorer
-from curation.scores.blend import INTERCEPT, MAX_LAG, WEIGHTS, WINDOWS, dissolve_logits, fade_strengths
+from curation.scores.blend import (
+    GOOD_PART,
+    INTERCEPT,
+    MAX_LAG,
+    SUSTAINED,
+    WEIGHTS,
+    WINDOWS,
+    dissolve_logits,
+    fade_strengths,
+)
 from curation.scores.frame import Frame
 
 # A clip with more of it than this has the fault. Chosen on training clips, with the weights.
@@ -40,7 +49,7 @@ class Transitions(Scorer):
     names = ("dissolve", "dissolve_at", "fade", "fade_at")
     settings: ClassVar[Mapping[str, Any]] = {
         "interval": INTERVAL, "size": list(SIZE), "area": AREA, "windows": list(WINDOWS), "intercept": INTERCEPT,
-        "weights": WEIGHTS, "uniform": UNIFORM, "contrast": CONTRAST,
+        "weights": WEIGHTS, "uniform": UNIFORM, "contrast": CONTRAST, "sustained": SUSTAINED, "good_part": GOOD_PART,
     }  # fmt: skip
     interval = INTERVAL
 
