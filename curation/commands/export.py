@@ -90,7 +90,7 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str) -> int:
     "--codec",
     type=click.Choice(["raw", "jpeg"]),
     show_default="raw; jpeg for webdataset",
-    help="How frames stand in the shards: jpeg takes about a sixth of the space and 15 times the time to read.",
+    help="How frames stand in the shards: jpeg takes about a sixth of the space, and is decoded when read.",
 )
 @click.option("--quality", type=click.IntRange(1, 100), show_default="95", help="Of JPEG; chroma is kept whole.")
 @click.option(
