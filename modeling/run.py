@@ -164,8 +164,11 @@ class RunFolder:
                 f"these are not the shards that {self.path} was trained on ({', '.join(names)}): "
                 "give those, another --run, or --accept-new-data to go on with these"
             )
-        resumed = [*recorded.get("resumed", []), {**session, "data": data} if held != data["shards"] else session]
-        write_json(self.environment_file, {**recorded, "data": data, "resumed": resumed})
+        changed = held != data["shards"]
+        resumed = [*recorded.get("resumed", []), {**session, "data": data} if changed else session]
+        # What it was trained on before stays named: a take-down asks which runs read a shard.
+        before = [*recorded.get("data_before", []), *([recorded["data"]] if changed and held else [])]
+        write_json(self.environment_file, {**recorded, "data": data, "data_before": before, "resumed": resumed})
 
     def write_model(self, weights: Mapping[str, Tensor], *, config: Config, step: int, averaged: bool) -> None:
         """Write model.safetensors and model.json: the generator for inference, averaged where an average is kept."""

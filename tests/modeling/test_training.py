@@ -249,12 +249,16 @@ def test_a_checkpoint_of_another_preset(
 def test_other_shards_are_refused_unless_accepted(textures: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     train(request(textures, run, 1))
+    first = json.loads((run / "environment.json").read_text())["data"]
     other = write_textures(tmp_path / "shards", {"train": [[30, 40]], "val": [[30]]})
     with pytest.raises(RunError, match=r"not the shards that .* was trained on \(train-00000\.h5, train-00001\.h5\)"):
         train(request(other, run, 2))
     result = train(dataclasses.replace(request(other, run, 2), accept_new_data=True))
     assert (result.first_step, result.step) == (1, 2)
     assert train(request(other, run, 3)).step == 3
+    environment = json.loads((run / "environment.json").read_text())
+    assert environment["data_before"] == [first]
+    assert environment["data"] != first
 
 
 def test_without_val_the_samples_show_train_and_it_is_said(tmp_path: Path) -> None:
