@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from curation.scores.fingerprints import BITS, WORDS
@@ -87,9 +87,11 @@ def repeats(session: Session) -> tuple[int, int]:
 
 
 def _stale(session: Session) -> bool:
-    """Whether a clip got a fingerprint since the last update: its scene is not known."""
-    new = select(Clip.id).join(Fingerprint, Fingerprint.clip_id == Clip.id).where(Clip.scene.is_(None))
-    return session.scalar(new.limit(1)) is not None
+    """Whether clips came or went since the last update: a scene is not known, or its namesake is gone."""
+    known = select(Fingerprint.clip_id).where(Fingerprint.clip_id == Clip.id).exists()
+    named = select(Fingerprint.clip_id).where(Fingerprint.clip_id == Clip.scene).exists()
+    changed = or_(Clip.scene.is_(None) & known, Clip.scene.is_not(None) & ~named)
+    return session.scalar(select(Clip.id).where(changed).limit(1)) is not None
 
 
 def _extent(session: Session) -> tuple[int, int]:
@@ -116,7 +118,7 @@ def cluster(fingerprints: Sequence[bytes], settings: SceneSettings = SceneSettin
 def unpacked(fingerprints: Sequence[bytes]) -> U64:
     """(N, K, 2) words: hash k of clip n, zero where it has none or it says nothing."""
     size = 8 * WORDS
-    longest = max(len(each) for each in fingerprints) // size
+    longest = max(size, *map(len, fingerprints)) // size
     padded = b"".join(each[: len(each) // size * size].ljust(longest * size, b"\0") for each in fingerprints)
     return np.frombuffer(padded, ">u8").astype(np.uint64).reshape(len(fingerprints), longest, WORDS)
 

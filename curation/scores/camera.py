@@ -32,6 +32,7 @@ BETTER = 0.7  # the error of the better explanation by that of the worse, at mos
 LEAST_GAIN = 1.0  # levels between them, at least
 LEAST_VOTES = 20  # for the motion
 AGAINST = 0.25  # votes for standing still by votes for the motion, at most
+MORE = 5  # votes that a zoom or a roll must gain over a plain shift
 SHORT_LEAST = 1.0  # luma pixels: a smaller shift within one interval is noise; slow moves show over the long one
 OUTSIDE = -1000.0  # luma of what a motion brings into the picture
 THRESHOLDS = {"camera_motion": 0.006}
@@ -52,6 +53,7 @@ class CameraMotion(Scorer):
         "least_gain": LEAST_GAIN,
         "least_votes": LEAST_VOTES,
         "against": AGAINST,
+        "more": MORE,
         "short_least": SHORT_LEAST,
     }
     interval = INTERVAL
@@ -95,14 +97,14 @@ def common_shift(one: NDArray[np.float32], other: NDArray[np.float32], aspect: f
     """
     height, width = one.shape
     still = _by_block(cv2.absdiff(one, other))
-    best, shift = 0, 0.0
+    best, shift = -MORE, 0.0
     for motion in proposals(one, other):
         moved = cv2.warpAffine(one, motion, (width, height), flags=cv2.INTER_LINEAR, borderValue=OUTSIDE)
         error = _by_block(cv2.absdiff(moved, other))
         inside = _by_block((moved < 0).astype(np.float32)) == 0
         votes = int((inside & (error < BETTER * still) & (still - error > LEAST_GAIN)).sum())
         against = int((inside & (still < BETTER * error) & (error - still > LEAST_GAIN)).sum())
-        if votes >= LEAST_VOTES and against <= AGAINST * votes and votes - against > best:
+        if votes >= LEAST_VOTES and against <= AGAINST * votes and votes - against >= best + MORE:
             corners = np.array([(x, y, 1) for y in (0, height) for x in (0, width)])
             shifts = (corners @ motion.T - corners[:, :2]) / (width, height / aspect)
             best, shift = votes - against, float(np.hypot(shifts[:, 0], shifts[:, 1]).mean())
