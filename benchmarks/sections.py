@@ -55,9 +55,7 @@ def main() -> None:
     print(f"wanted          {100 * wanted:8.2f} % of its time ({RECIPE.max_clips} x {RECIPE.length:g} s)")
     print(f"fetched         {100 * fetched / len(body):8.2f} % of its bytes ({fetched / 1e6:.1f} MB)")
     print(f"without head    {100 * (fetched - head) / len(body):8.2f} %")
-    print(
-        f"time            {seconds['sections']:8.2f} s, with each section's frames decoded; whole {seconds['whole']:.2f} s"
-    )
+    print(f"time            {seconds['sections']:8.2f} s, all frames of it decoded; whole {seconds['whole']:.2f} s")
     print(f"ratio           {fetched / len(body) / wanted:8.2f} (target: at most {TARGET})")
 
 

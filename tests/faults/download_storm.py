@@ -50,7 +50,7 @@ def _always(status: int) -> Callable[[bytes], Page]:
 
 HTML = b"<!doctype html><html><head><title>Not here</title></head><body>This is no video.</body></html>"
 KINDS = (
-    Kind(name="fine", share=46, ends="downloaded", page=lambda body: Page(body=body)),
+    Kind(name="fine", share=46, ends="downloaded", page=lambda body: Page(body=body, rate=len(body) / 0.4)),
     Kind(name="slow", share=8, ends="downloaded", page=lambda body: Page(body=body, rate=len(body) / 2)),
     Kind(
         name="429 with Retry-After, then fine",
@@ -135,7 +135,7 @@ class Storm:
 
 def storm(
     folder: Path, movie: bytes, *, videos: int, processes: int, workers: int, kills: int, seed: int = 0,
-    between: tuple[float, float] = (1.5, 4.0),
+    between: tuple[float, float] = (0.3, 1.5),
 ) -> Storm:  # fmt: skip
     """Let it rage in a new dataset at `folder`, then look at what is left."""
     rng = random.Random(seed)
