@@ -54,8 +54,8 @@ def scored(info: VideoInfo, scorers: tuple[type[Scorer], ...]) -> dict[str, floa
 def float_stack(info: VideoInfo) -> float:
     """The text, literally: the whole clip as floats, then its variance along time."""
     with av.open(str(info.path)) as container:
-        clip = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]) / 255.0
-    return float(clip.var(axis=0).mean())
+        clip = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+    return float((clip.astype(np.float64) / 255).var(axis=0).mean())
 
 
 def seconds(function: Callable[[], object]) -> float:

@@ -27,6 +27,7 @@ LONG = 5  # every so many intervals, a frame is compared with the one that long 
 TILE = (30, 40)  # height, width, of a (90, 160) luma
 TEXTURE = 3.0  # standard deviation of the luma below which a tile tells nothing
 RESPONSE = 0.12  # of the correlation's peak, below which a tile's shift is not believed
+DETAIL = (15, 15)  # pixels whose mean is taken away before blocks are compared
 BLOCKS = (9, 16)  # rows, columns, that vote
 BETTER = 0.7  # the error of the better explanation by that of the worse, at most
 LEAST_GAIN = 1.0  # levels between them, at least
@@ -48,6 +49,7 @@ class CameraMotion(Scorer):
         "tile": TILE,
         "texture": TEXTURE,
         "response": RESPONSE,
+        "detail": DETAIL,
         "blocks": BLOCKS,
         "better": BETTER,
         "least_gain": LEAST_GAIN,
@@ -96,12 +98,13 @@ def common_shift(one: NDArray[np.float32], other: NDArray[np.float32], aspect: f
     `aspect`: height by width of the picture that the luma was squeezed from. 0 where the blocks do not agree.
     """
     height, width = one.shape
-    still = _by_block(cv2.absdiff(one, other))
+    before, after = _detail(one), _detail(other)
+    still = _by_block(cv2.absdiff(before, after))
     best, shift = -MORE, 0.0
     for motion in proposals(one, other):
-        moved = cv2.warpAffine(one, motion, (width, height), flags=cv2.INTER_LINEAR, borderValue=OUTSIDE)
-        error = _by_block(cv2.absdiff(moved, other))
-        inside = _by_block((moved < 0).astype(np.float32)) == 0
+        moved = cv2.warpAffine(before, motion, (width, height), flags=cv2.INTER_LINEAR, borderValue=OUTSIDE)
+        error = _by_block(cv2.absdiff(moved, after))
+        inside = _by_block((moved <= OUTSIDE / 4).astype(np.float32)) == 0
         votes = int((inside & (error < BETTER * still) & (still - error > LEAST_GAIN)).sum())
         against = int((inside & (still < BETTER * error) & (error - still > LEAST_GAIN)).sum())
         if votes >= LEAST_VOTES and against <= AGAINST * votes and votes - against >= best + MORE:
@@ -161,6 +164,11 @@ def _correlate(one: NDArray[np.float32], other: NDArray[np.float32]) -> tuple[tu
 @cache
 def _window(height: int, width: int) -> NDArray[np.float32]:
     return np.asarray(cv2.createHanningWindow((width, height), cv2.CV_32F), np.float32)
+
+
+def _detail(luma: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Without light and its gradients, which change and would let a smooth sky vote for any shift."""
+    return np.asarray(luma - cv2.blur(luma, DETAIL), np.float32)
 
 
 def _by_block(picture: NDArray[Any]) -> NDArray[np.float32]:
