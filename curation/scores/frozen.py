@@ -1,8 +1,8 @@
 """Frozen pictures: the longest stretch in which nothing moves but the noise of coding.
 
-Each frame is compared with the first of its stretch, so that a slow drift ends it too. Noise is small everywhere, and
-motion is large somewhere: so the largest difference of a block counts, leaving out the few blocks that a clock or a
-running line may occupy.
+Each frame is compared with the first of its stretch, so that a slow drift ends it too. Both are smoothed: an encoder
+goes on refining the detail of a picture that stands still. Motion is large somewhere: so the largest difference of a
+block counts, leaving out the few blocks that a clock or a running line may occupy.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from curation.scores import Frame, Scorer
 
 INTERVAL = 0.2
+SMOOTH = (9, 9)  # pixels of the luma that are averaged
 BLOCKS = (9, 16)  # rows, columns
 LEFT_OUT = 3  # blocks that may change
 CHANGE = 1.5  # levels of mean absolute difference, in a block, that are motion
@@ -29,6 +30,7 @@ class Frozen(Scorer):
     names = ("frozen",)
     settings: ClassVar[Mapping[str, Any]] = {
         "interval": INTERVAL,
+        "smooth": SMOOTH,
         "blocks": BLOCKS,
         "left_out": LEFT_OUT,
         "change": CHANGE,
@@ -43,8 +45,9 @@ class Frozen(Scorer):
 
     def push(self, frame: Frame) -> None:
         """Go on with the stretch, or begin another."""
-        if self._anchor is None or change(self._anchor, frame.luma) > CHANGE:
-            self._anchor = frame.luma.copy()
+        picture = np.asarray(cv2.blur(frame.luma, SMOOTH), np.uint8)
+        if self._anchor is None or change(self._anchor, picture) > CHANGE:
+            self._anchor = picture
             self._since = frame.time
         self._last = frame.time
         self._longest = max(self._longest, frame.time - self._since)
