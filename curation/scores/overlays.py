@@ -27,13 +27,13 @@ STEADY = 20.0  # levels of standard deviation in time, at most, of an overlay's 
 NEIGHBOURHOOD = (7, 7)  # pixels whose mean is the level that contrast is measured from
 EDGE = 4  # rows or columns beside a bar that are left out with it
 STROKES = (9, 5)  # width, height, over which contrast is averaged: wider, as words are
-PROMINENCE = 3.0  # times the contrast of the picture's rest
+PROMINENCE = 2.5  # times the contrast of the picture's rest
 REST = 95.0  # percentile of the contrast that stands for the rest
 GRAIN = 4.0  # levels added to it: an empty picture's rest is none
 SOFTEST, HARDEST = 36.0, 68.0  # levels of contrast: never an overlay below, always one above, but for
 ABOVE_REST = 1.5  # times that of the rest, which it must have in any case
 ZONE = 0.28  # of the height, from the top and from the bottom
-THRESHOLDS = {"overlay": 0.0008}
+THRESHOLDS = {"overlay": 0.0006}
 
 
 class Overlay(Scorer):
@@ -103,7 +103,8 @@ class Overlay(Scorer):
 def letters(mean: NDArray[np.float32], deviation: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Where an overlay is: (H, W), from the luma's mean and standard deviation in time."""
     fine = mean - cv2.blur(mean, NEIGHBOURHOOD)
-    contrast = np.sqrt(cv2.blur(fine * fine, STROKES))
+    # OpenCV's running sums can end a hair below zero.
+    contrast = np.sqrt(np.maximum(cv2.blur(fine * fine, STROKES), 0))
     contrast[deviation > STEADY] = 0
     rest = float(np.percentile(contrast, REST))
     least = max(min(max(PROMINENCE * (rest + GRAIN), SOFTEST), HARDEST), ABOVE_REST * rest)
