@@ -13,8 +13,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from curation.export import republish
+from curation.export_lock import exporting
 from curation.export_plan import newest_export, newest_exports
-from curation.export_recipe import ExportRecipe
+from curation.export_recipe import FORMATS, ExportRecipe
 from curation.export_shards import open_writer, record
 from curation.webdataset_reader import open_shard
 from db.engine import Catalogue
@@ -41,6 +42,11 @@ def rewrite_exports(catalogue: Catalogue, *, done: Callable[[str], None] = lambd
 
     Raises `ExportBusyError` if an export is running.
     """
+    # An export that is running may be writing the clips just now; what a killed one left may hold them.
+    with exporting(catalogue):
+        for layout in FORMATS.values():
+            for leftover in (catalogue.folder / layout.folder).glob(".*.part"):
+                leftover.unlink()
     with catalogue.reading() as session:
         settings = {
             name: session.get_one(Recipe, export.recipe_hash).settings
@@ -64,7 +70,8 @@ def _affected(session: Session, recipe: ExportRecipe) -> list[int]:
     if newest is None:
         return []
     down = select(ShardClip.shard_id).join(Clip, Clip.id == ShardClip.clip_id).where(Clip.state == ClipState.TAKEN_DOWN)
-    return [shard.id for shard in newest.shards if shard.id in set(session.scalars(down))]
+    held = set(session.scalars(down))
+    return [shard.id for shard in newest.shards if shard.id in held]
 
 
 def _shards(catalogue: Catalogue, recipe: ExportRecipe, told: Rewritten, done: Callable[[str], None]) -> Sequence[int]:

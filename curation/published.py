@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from curation.export_recipe import ExportRecipe
 from db.files import replacing
@@ -148,7 +148,8 @@ def write_published(path: Path, published: Published) -> None:
         recipes = ",\n".join(f"{_json(key)}: {_json(value)}" for key, value in sorted(published.recipes.items()))
         stream.write(f',\n"recipes": {{\n{recipes}\n}}')
         for name, rows in (("videos", published.videos), ("clips", published.clips), ("shards", published.shards)):
-            lines = ",\n".join(_json(_row(row)) for row in rows)
+            defaults = {each.name: each.default for each in fields(rows[0])} if rows else {}
+            lines = ",\n".join(_json(_row(row, defaults)) for row in rows)
             stream.write(f',\n"{name}": [\n{lines}\n]')
         stream.write("\n}\n")
 
@@ -157,10 +158,9 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
-def _row(row: Any) -> dict[str, Any]:
+def _row(row: Any, defaults: Mapping[str, Any]) -> dict[str, Any]:
     """What is not at its default."""
-    defaults = {each.name: each.default for each in fields(row)}
-    return {name: value for name, value in asdict(row).items() if value != defaults[name]}
+    return {name: value for name, value in vars(row).items() if value != defaults[name]}
 
 
 def read_published(path: Path) -> Published:
@@ -231,9 +231,10 @@ def _rows(
 ) -> tuple[R, ...]:
     listed = content.get(name)
     rows: dict[str, R] = {}
+    types = _types(kind)
     for number, raw in enumerate(listed if isinstance(listed, list) else [], 1):
         try:
-            row = _typed(kind, raw)
+            row = _typed(kind, types, raw)
             key = getattr(row, "id", None) or f"{row.format}/{row.file}"  # type: ignore[attr-defined]
             fault = row.fault() or fault_of(row) or (f"{key} is listed twice" if key in rows else None)  # type: ignore[attr-defined]
         except (TypeError, ValueError) as error:
@@ -245,29 +246,39 @@ def _rows(
     return tuple(rows.values())
 
 
-def _typed(kind: type[R], raw: Any) -> R:
+def _types(kind: type[Any]) -> dict[str, tuple[tuple[Any, ...], bool]]:
+    """Of each field: the types that it may have, and whether it must be there."""
+    hints = get_type_hints(kind)
+    return {
+        each.name: (
+            get_args(hints[each.name]) if isinstance(hints[each.name], UnionType) else (hints[each.name],),
+            each.default is MISSING,
+        )
+        for each in fields(kind)
+    }
+
+
+def _typed(kind: type[R], types: Mapping[str, tuple[tuple[Any, ...], bool]], raw: Any) -> R:
     """A row of JSON as a dataclass, each value of the type that its field names. Raises `TypeError`."""
     if not isinstance(raw, dict):
         raise TypeError("not an object")
-    hints = get_type_hints(kind)
     values = {}
-    for each in fields(kind):  # type: ignore[arg-type]
-        if each.name in raw:
-            values[each.name] = _value(each.name, raw[each.name], hints[each.name])
-        elif each.default is MISSING:
-            raise TypeError(f"{each.name} is missing")
+    for name, (allowed, needed) in types.items():
+        if name in raw:
+            values[name] = _value(name, raw[name], allowed)
+        elif needed:
+            raise TypeError(f"{name} is missing")
     return kind(**values)
 
 
-def _value(name: str, value: Any, hint: Any) -> Any:
-    allowed = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+def _value(name: str, value: Any, allowed: tuple[Any, ...]) -> Any:
     for option in allowed:
-        if option is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if type(value) is option:
+            return value
+        if option is float and type(value) is int:
             return float(value)
-        if getattr(option, "__origin__", None) is tuple and isinstance(value, list):
+        if type(value) is list and get_origin(option) is tuple:
             part = get_args(option)[0]
             if all(type(item) is part for item in value):
                 return tuple(value)
-        elif type(value) is option or (value is None and option is type(None)):
-            return value
     raise TypeError(f"{name} is {json.dumps(value)[:40]}")

@@ -108,30 +108,54 @@ def _shards(session: Session, exports: list[Export]) -> list[PublishedShard]:
 
 
 def _clips(session: Session, versions: list[int]) -> list[PublishedClip]:
-    rows = session.scalars(select(Clip).where(Clip.id.in_(_inside(versions))).order_by(Clip.video_id, Clip.index)).all()
-    if unfit := [clip.id for clip in rows if clip.state != ClipState.ACCEPTED]:
+    rows = session.execute(
+        select(
+            Clip.id,
+            Clip.video_id,
+            Clip.recipe_hash,
+            Clip.index,
+            Clip.start,
+            Clip.end,
+            Clip.start_pts,
+            Clip.end_pts,
+            Clip.time_base_num,
+            Clip.time_base_den,
+            Clip.frame_count,
+            Clip.short,
+            Clip.scene,
+            Clip.file_recipe,
+            Clip.path,
+            Clip.state,
+        )
+        .where(Clip.id.in_(_inside(versions)))
+        .order_by(Clip.video_id, Clip.index)
+    ).all()
+    if unfit := [row.id for row in rows if row.state != ClipState.ACCEPTED]:
         raise UnfitToPublishError(
             f"the newest export holds {len(unfit):,} clips that are not accepted any more, such as {unfit[0]}; "
             "export again first (after a take-down: curate takedown)"
         )
     return [
         PublishedClip(
-            id=clip.id,
-            video=clip.video_id,
-            recipe=clip.recipe_hash,
-            index=clip.index,
-            start=clip.start,
-            end=clip.end,
-            start_pts=clip.start_pts,
-            end_pts=clip.end_pts,
-            time_base=(clip.time_base_num, clip.time_base_den),
-            frames=clip.frame_count,
-            short=clip.short,
-            scene=clip.scene,
-            file_recipe=clip.file_recipe if clip.path else None,
+            id=id_,
+            video=video,
+            recipe=recipe,
+            index=index,
+            start=start,
+            end=end,
+            start_pts=start_pts,
+            end_pts=end_pts,
+            time_base=(numerator, denominator),
+            frames=frames,
+            short=short,
+            scene=scene,
+            file_recipe=file_recipe if path else None,
         )
-        for clip in rows
-    ]
+        for (
+            id_, video, recipe, index, start, end, start_pts, end_pts, numerator, denominator, frames, short, scene,
+            file_recipe, path, _,
+        ) in rows
+    ]  # fmt: skip
 
 
 def _inside(versions: list[int]) -> Select[str]:
