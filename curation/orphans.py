@@ -8,9 +8,11 @@ from collections.abc import Collection
 from pathlib import Path
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from db.engine import Catalogue
-from db.models import Extra, Lease, Section, Video, now
+from db.leases import claim, release, worker_name
+from db.models import Extra, Lease, Section, Video
 from db.states import VideoState
 
 STAGE = "download"
@@ -44,17 +46,32 @@ def sweep_placed(catalogue: Catalogue, folder: Path) -> list[str]:
 
     Only files of videos that a download once had in hand, and that none has now, are touched: `<video id>.<...>`.
     """
-    # First the files, then the rows: what is placed in between has its lease held, or its row written.
-    found = {path.name: path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")}
+    found = {path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")}
     with catalogue.reading() as session:
-        named = set(session.scalars(select(Video.path).where(Video.path.is_not(None))))
-        named |= set(session.scalars(select(Section.path).where(Section.path.is_not(None))))
-        named |= set(session.scalars(select(Extra.path)))
-        leases = session.execute(select(Lease.item_id, Lease.owner, Lease.expires_at).where(Lease.stage == STAGE)).all()
-    moment = now()
-    idle = {item for item, owner, expires_at in leases if owner is None or expires_at <= moment}
-    named_files = {catalogue.path(stored) for stored in named if stored is not None}
-    swept = [name for name, path in sorted(found.items()) if path not in named_files and name.partition(".")[0] in idle]
-    for name in swept:
-        found[name].unlink(missing_ok=True)
-    return swept
+        taken_up = select(Lease.item_id).where(Lease.stage == STAGE)
+        known = set(session.scalars(select(Video.id).where(Video.id.in_(taken_up))))
+        suspects = {id_: path for path in found - _named(catalogue, session) if (id_ := _id_of(path)) in known}
+    if not suspects:
+        return []
+    # Nobody else may place a file of these while they are looked at again.
+    claims = claim(catalogue, STAGE, select(Video.id).where(Video.id.in_(suspects)), worker_name(), limit=len(suspects))
+    try:
+        mine = {claimed.item_id for claimed in claims}
+        with catalogue.reading() as session:
+            named = _named(catalogue, session)
+        swept = sorted(path for path in found - named if _id_of(path) in mine)
+        for path in swept:
+            path.unlink(missing_ok=True)
+    finally:
+        release(catalogue, claims)
+    return [path.name for path in swept]
+
+
+def _id_of(path: Path) -> str:
+    return path.name.partition(".")[0]
+
+
+def _named(catalogue: Catalogue, session: Session) -> set[Path]:
+    """The files in videos/ that rows name."""
+    stored = [path for column in (Video.path, Section.path, Extra.path) for path in session.scalars(select(column))]
+    return {catalogue.path(path) for path in stored if path is not None}

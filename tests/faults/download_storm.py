@@ -195,8 +195,9 @@ def _wait(seconds: float, running: list[subprocess.Popen[str]], catalogue: Catal
     """Some time, and then on until anybody has a video in hand, or nobody will."""
     time.sleep(seconds)
     deadline = time.monotonic() + 10
-    while time.monotonic() < deadline and not _holders(catalogue):
-        if all(process.poll() is not None for process in running):
+    while time.monotonic() < deadline:
+        alive = {process.pid for process in running if process.poll() is None}
+        if not alive or _holders(catalogue) & alive:  # leases of the killed stand until the next start
             return
         time.sleep(0.02)
 
