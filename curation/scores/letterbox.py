@@ -22,6 +22,7 @@ STEP = 18  # levels by which the picture beyond a bar is brighter at some time
 STRAIGHT = 0.6  # share of the columns whose bar ends at the common line
 WRITTEN = 0.3  # share of the columns whose bar ends before it, at most
 LEAST = 0.01  # of the height (width) that counts as a bar
+LEFT = 0.15  # of the height (width) that a picture between bars has left; less is a lamp in the dark
 THRESHOLDS = {"letterbox": 0.02}
 
 Bars = tuple[int, int, int, int]
@@ -39,6 +40,7 @@ class Letterbox(Scorer):
         "straight": STRAIGHT,
         "written": WRITTEN,
         "least": LEAST,
+        "left": LEFT,
     }
     interval = 0.4
 
@@ -79,6 +81,9 @@ def bars(brightest: NDArray[np.uint8]) -> Bars:
         # One direction at a time: the widest bars first.
         chosen = (more[0], more[1], 0, 0) if rows and max(more[:2]) >= max(more[2:]) else (0, 0, more[2], more[3])
         found = [one + other for one, other in zip(found, chosen, strict=True)]
+    height, width = brightest.shape
+    if height - found[0] - found[1] < LEFT * height or width - found[2] - found[3] < LEFT * width:
+        return 0, 0, 0, 0
     return found[0], found[1], found[2], found[3]
 
 

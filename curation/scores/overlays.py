@@ -94,7 +94,8 @@ class Overlay(Scorer):
         # The bar's own edge is hard and steady too.
         top, bottom, left, right = (bar and bar + EDGE for bar in (top, bottom, left, right))
         inner = np.s_[top : height - bottom, left : width - right]
-        area = float(letters(mean[inner], deviation[inner]).sum()) / mean.size
+        found = letters(mean[inner], deviation[inner]) if mean[inner].size else np.zeros(0, bool)
+        area = float(found.sum()) / mean.size
         self._largest = sorted([*self._largest, area], reverse=True)[:2]
         self._segments += 1
         self._frames = 0

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from curation.demo.encode import write_video
 from curation.probe import probe
@@ -39,6 +40,18 @@ def test_finds_bars_of_any_sides(top: int, bottom: int, left: int, right: int, l
     assert np.abs(np.array(found) - (top, bottom, left, right)).max() <= 1
     share = 1 - (HEIGHT - top - bottom) * (WIDTH - left - right) / (HEIGHT * WIDTH)
     assert score_of(Letterbox, clip, fps=2.5) == pytest.approx(share, abs=0.02)
+
+
+@settings(deadline=None, max_examples=200)
+@given(arrays(np.uint8, st.tuples(st.integers(1, 24), st.integers(1, 24)), elements=st.sampled_from([0, 3, 30, 200])))
+def test_a_picture_is_always_left(brightest: U8) -> None:
+    top, bottom, left, right = bars(brightest)
+    assert min(top, bottom, left, right) >= 0
+    assert top + bottom < brightest.shape[0]
+    assert left + right < brightest.shape[1]
+    lamp = np.zeros((100, 160), np.uint8)
+    lamp[50] = 255
+    assert bars(lamp) == (0, 0, 0, 0)
 
 
 def night() -> list[U8]:
