@@ -24,8 +24,8 @@ from db.engine import Catalogue
 from db.leases import (
     LEASE_SECONDS,
     Claim,
+    Claims,
     LeaseLost,
-    claim,
     finish,
     free_leases_of_the_dead,
     release,
@@ -91,14 +91,14 @@ def _loop(
     result: Result,
     done: Callable[[str], None],
 ) -> None:
-    owner = worker_name()
+    claims = Claims(catalogue, stage.name, stage.candidates, worker_name())
     renewed = time.monotonic()
     running: dict[Future[R], tuple[Claim, datetime]] = {}
     tried: set[str] = set()
     try:
         while True:
             if len(running) < at_once:
-                for claimed in claim(catalogue, stage.name, stage.candidates, owner, limit=at_once - len(running)):
+                for claimed in claims.take(at_once - len(running)):
                     if claimed.item_id in tried:
                         release(catalogue, [claimed])
                         raise RuntimeError(f"{stage.name} left {claimed.item_id} among its candidates")

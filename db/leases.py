@@ -24,6 +24,7 @@ from db.engine import Catalogue
 from db.models import Lease, now
 
 LEASE_SECONDS = 120.0
+LOOKED_AHEAD, SPARE = 500, 10  # items
 
 
 class LeaseLost(Exception):
@@ -55,13 +56,9 @@ def claim(
     seconds: float = LEASE_SECONDS,
 ) -> list[Claim]:
     """Claim up to `limit` of the `candidates` (a query for item ids) that nobody holds, in the query's order."""
-    identity = candidates.selected_columns[0]
     with catalogue.writing() as session:
         moment = now()
-        held = exists().where(
-            Lease.stage == stage, Lease.item_id == identity, Lease.owner.is_not(None), Lease.expires_at > moment
-        )
-        wanted: list[str] = list(session.scalars(candidates.where(~held).limit(limit)))
+        wanted: list[str] = list(session.scalars(_free(stage, candidates).limit(limit)))
         known = {
             lease.item_id: lease
             for lease in session.scalars(select(Lease).where(Lease.stage == stage, Lease.item_id.in_(wanted)))
@@ -76,6 +73,44 @@ def claim(
             lease.token += 1
             lease.expires_at = moment + timedelta(seconds=seconds)
             claims.append(Claim(stage=stage, item_id=item_id, owner=owner, token=lease.token))
+        return claims
+
+
+def _free(stage: str, candidates: Select[Any]) -> Select[Any]:
+    """Those of the candidates that nobody holds now."""
+    mine = (Lease.stage == stage, Lease.item_id == candidates.selected_columns[0])
+    return candidates.where(~exists().where(*mine, Lease.owner.is_not(None), Lease.expires_at > now()))
+
+
+class Claims:
+    """Claims a stage's items in order. They are looked for a few hundred at a time, since a look may go through all
+    items of the data set; whether each is still a candidate, and free, is asked when it is claimed."""
+
+    def __init__(self, catalogue: Catalogue, stage: str, candidates: Select[Any], owner: str) -> None:
+        self._catalogue = catalogue
+        self._stage = stage
+        self._candidates = candidates
+        self._owner = owner
+        self._ahead: list[str] = []
+
+    def take(self, limit: int) -> list[Claim]:
+        """Up to `limit` claims; none if nothing is left that nobody holds."""
+        identity = self._candidates.selected_columns[0]
+        claims: list[Claim] = []
+        while len(claims) < limit:
+            if not self._ahead:
+                with self._catalogue.reading() as session:
+                    self._ahead = list(session.scalars(_free(self._stage, self._candidates).limit(LOOKED_AHEAD)))
+                if not self._ahead:
+                    break
+            # More than are wanted: another command may have taken some.
+            some = self._ahead[: limit + SPARE]
+            wanted = self._candidates.where(identity.in_(some))
+            claimed = claim(self._catalogue, self._stage, wanted, self._owner, limit=limit - len(claims))
+            claims += claimed
+            # All that come before the last one claimed are other commands', or no candidates any more.
+            passed = some.index(claimed[-1].item_id) + 1 if len(claims) == limit else len(some)
+            self._ahead = self._ahead[passed:]
         return claims
 
 

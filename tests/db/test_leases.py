@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from db.engine import Catalogue, create, open_catalogue
-from db.leases import LeaseLost, claim, finish, free_leases_of_the_dead, held, release, renew, worker_name
+from db.leases import Claims, LeaseLost, claim, finish, free_leases_of_the_dead, held, release, renew, worker_name
 from db.models import Attempt, Video, now
 
 VIDEOS = select(Video.id).order_by(Video.id)
@@ -33,6 +33,30 @@ def test_an_item_is_claimed_once_until_given_back(catalogue: Catalogue) -> None:
     assert [c.item_id for c in claim(catalogue, "cut", VIDEOS, "b", limit=5)] == ["v000", "v001", "v002"]
     release(catalogue, first)
     assert [c.item_id for c in claim(catalogue, "download", VIDEOS, "b", limit=5)] == ["v000", "v001"]
+
+
+def test_looking_ahead_shares_every_item_once_and_in_order(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("db.leases.LOOKED_AHEAD", 7)
+    monkeypatch.setattr("db.leases.SPARE", 2)
+    fill(catalogue, 60)
+    gone = {"v004", "v005", "v006", "v007", "v030"}
+    still = VIDEOS.where(Video.title.is_(None))
+    workers = {name: Claims(catalogue, "download", still, name) for name in "ab"}
+    got: dict[str, list[str]] = {"a": [], "b": []}
+    for turn in range(100):
+        name = "ab"[turn % 3 == 0]
+        claims = workers[name].take(1 + turn % 4)
+        got[name] += [one.item_id for one in claims]
+        assert {one.owner for one in claims} <= {name}
+        if turn == 0:
+            with catalogue.writing() as session:  # no candidates any more, after they were looked up
+                session.execute(update(Video).where(Video.id.in_(gone)).values(title="gone"))
+    assert sorted(got["a"] + got["b"]) == [f"v{i:03d}" for i in range(60) if f"v{i:03d}" not in gone]
+    assert all(ids == sorted(ids) for ids in got.values())
+    assert min(len(ids) for ids in got.values()) > 10
+    assert [claims.take(3) for claims in workers.values()] == [[], []]
 
 
 def test_an_expired_lease_is_taken_over_and_its_holder_told(catalogue: Catalogue) -> None:
