@@ -27,7 +27,7 @@ AROUND = 2  # frames on each side that the detector compares a frame with
 AFTER = 0.2  # s: a flash or a passer-by is over by then
 APART = 0.3  # s: jumps closer together are one cut
 DIFFERENT = 0.3  # least distance of the pictures before and after, of 1 for unrelated ones
-MOTION = 1.3  # times the distance that motion alone makes on the calmer side of the cut
+MOTION = 1.6  # times the distance that motion alone makes on the calmer side of the cut
 UNRELATED = 0.92  # a distance that is a cut whatever the motion
 
 
@@ -102,7 +102,9 @@ class HardCuts(Scorer):
             later = [vector for time, vector in after if time >= begin + AFTER - 1e-6]
             settled = later[0] if later else after[-1][1]
             earlier = [vector for time, vector in before if time >= begin - AFTER - 0.05]
-            across = min(distance(before[-1][1], after[0][1]), distance(before[-1][1], settled))
+            # Every picture of the time before: what comes back after a flash was there before it.
+            known = [before[-1][1], *earlier]
+            across = min(distance(one, other) for one in known for other in (after[0][1], settled))
             # A side of a single frame has no motion to compare with; the other's counts then.
             sides = [
                 distance(*pair)
