@@ -14,9 +14,10 @@ from curation.export_recipe import FORMATS, FormatName
 from curation.verify import CheckedFolder, CheckedShard, Fault, check_folder
 from curation.verify_rows import component_faults, decision_faults, row_fault, taken_down_faults
 from db.engine import Catalogue
-from db.models import Clip, Decision, Export, ExportShard, Shard, ShardClip, Split
+from db.models import Clip, Export, ExportShard, Shard, ShardClip, Split
 from db.shards import MANIFEST, Manifest, ShardEntry
 from db.states import ClipState
+from db.verdicts import standing
 
 
 class NothingExportedError(Exception):
@@ -125,7 +126,7 @@ def _shard_faults(shards: Sequence[Shard], checked: Sequence[CheckedShard]) -> l
 def _clip_faults(session: Session, newest: Export) -> list[Fault]:
     """Each clip accepted, by a decision that stands, and in its video's split."""
     told = []
-    verdicts = _last_verdicts(session)
+    stands = standing(session)
     rows = session.execute(
         select(Shard.file, Shard.split, Clip.id, Clip.state, Clip.video_id, Split.name)
         .join(ExportShard, ExportShard.shard_id == Shard.id)
@@ -137,19 +138,14 @@ def _clip_faults(session: Session, newest: Export) -> list[Fault]:
     )
     for file, split, clip, state, video, split_now in rows:
         name = file.rpartition("/")[2]
-        verdict = verdicts.get(clip)
+        verdict = stands[clip].verdict if clip in stands else None
         if state != ClipState.ACCEPTED:
             told.append(row_fault(name, f"clip {clip} is {state}, not accepted; export again"))
         elif verdict != "accept":
-            said = "no decision says so" if verdict is None else f"its last decision is {verdict!r}"
+            said = "no decision that stands says so" if verdict is None else f"its decisions come to {verdict!r}"
             told.append(row_fault(name, f"clip {clip} counts as accepted, but {said}"))
         if split_now != split:
             told.append(
                 row_fault(name, f"clip {clip}: video {video} is now in {split_now or 'no split'}; export again")
             )
     return told
-
-
-def _last_verdicts(session: Session) -> dict[str, str]:
-    rows = session.execute(select(Decision.clip_id, Decision.verdict).order_by(Decision.id))
-    return dict(rows.all())

@@ -131,7 +131,7 @@ SQL: list[tuple[str, str, str]] = [
         "verdict",
         "INSERT INTO decisions (clip_id, annotator, verdict, review, created_at) "
         "SELECT id, 'x', 'reject', 'first', '2026-01-01' FROM clips WHERE id LIKE 'file-a-%-00'",
-        "its last decision is 'reject'",
+        "its decisions come to 'reject'",
     ),
     ("moved", "UPDATE splits SET name = 'test' WHERE video_id = 'file-a'", "video file-a is now in test"),
     ("no split", "DELETE FROM splits WHERE video_id = 'file-a'", "video file-a is now in no split"),
@@ -175,7 +175,7 @@ def test_a_missing_decision_is_found(dataset: Path) -> None:
     engine.dispose()
     first, second = faults(dataset)
     assert first[0] == "val-00000.h5"
-    assert "no decision says so" in first[2]
+    assert "no decision that stands says so" in first[2]
     assert second == (CATALOGUE, "catalogue", "decision 6 was removed")
 
 
