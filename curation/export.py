@@ -15,7 +15,7 @@ from pathlib import Path
 import av
 import h5py
 from sqlalchemy import delete, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from curation.export_adopt import adopt
 from curation.export_lock import exporting
@@ -79,6 +79,9 @@ def export_clips(
                 raise NothingAcceptedError("no clip is accepted")
         _remember(catalogue, recipe)
         remarks = adopt(catalogue, recipe, wanted)
+        if recipe.masks is not None:
+            masked = sum(bool(clip.masks) for clip in wanted.values())
+            remarks.append(f"{masked:,} of {len(wanted):,} clips have masks ({recipe.masks})")
         with catalogue.reading() as session:
             plan = plan_export(session, catalogue.folder, recipe, wanted, shard_bytes, prescribed)
         planned(sum(len(new.clips) for new in plan.new))
@@ -93,8 +96,14 @@ def export_clips(
         number, changed = _publish(catalogue, claimed, recipe, shards)
         with catalogue.reading() as session:
             clips, frames, stale = _totals(session, shards)
+            other = _otherwise_than_before(session, written)
         if stale:
             remarks.append(f"{stale:,} clips lost their acceptance while they were exported; run the export again")
+    if other:
+        remarks.append(
+            f"{other:,} clips have other frames here than in an earlier shard of the same recipe: their clip files are "
+            "encoded with loss, or their sources or the decoder changed"
+        )
     return ExportResult(
         version=number,
         new_version=changed,
@@ -238,6 +247,20 @@ def _totals(session: Session, shards: Sequence[int]) -> tuple[int, int, int]:
         .where(ShardClip.shard_id.in_(shards), Clip.state != ClipState.ACCEPTED)
     )
     return clips, frames or 0, stale or 0
+
+
+def _otherwise_than_before(session: Session, written: Sequence[int]) -> int:
+    """Clips of new shards whose frames an older shard of the same recipe has otherwise."""
+    before, shard, older = aliased(ShardClip), aliased(Shard), aliased(Shard)
+    rows = (
+        select(func.count(ShardClip.clip_id.distinct()))
+        .join(shard, shard.id == ShardClip.shard_id)
+        .join(before, before.clip_id == ShardClip.clip_id)
+        .join(older, older.id == before.shard_id)
+        .where(ShardClip.shard_id.in_(written), older.id < shard.id, older.recipe_hash == shard.recipe_hash)
+        .where(before.sha256 != ShardClip.sha256)
+    )
+    return session.scalar(rows) or 0
 
 
 def tools() -> dict[str, str]:

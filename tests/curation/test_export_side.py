@@ -283,6 +283,8 @@ def test_masks_go_into_tars_as_they_go_into_shards(dataset: Path) -> None:
     clip = clips_of(dataset, "a")[1]
     add_mask(dataset, "a", clip.start_pts, labels)
     add_extra(dataset, "a", "action", np.arange(200, dtype=np.float32).reshape(50, 4))
+    assert "1 of 8 clips have masks (given)" in export(dataset, "--masks", "given")["remarks"]
+    assert "0 of 8 clips have masks (motion)" in export(dataset, "--masks", "motion")["remarks"]
     export(dataset, "--masks", "given")
     export(dataset, "--masks", "given", "--format", "webdataset")
     reader, place = readers(dataset)[clip.id]
