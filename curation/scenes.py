@@ -90,8 +90,7 @@ def _stale(session: Session) -> bool:
     """Whether clips came or went since the last update: a scene is not known, or its namesake is gone."""
     known = select(Fingerprint.clip_id).where(Fingerprint.clip_id == Clip.id).exists()
     named = select(Fingerprint.clip_id).where(Fingerprint.clip_id == Clip.scene).exists()
-    changed = or_(Clip.scene.is_(None) & known, Clip.scene.is_not(None) & ~named)
-    return session.scalar(select(Clip.id).where(changed).limit(1)) is not None
+    return session.scalar(select(Clip.id).where(known, or_(Clip.scene.is_(None), ~named)).limit(1)) is not None
 
 
 def _extent(session: Session) -> tuple[int, int]:

@@ -51,7 +51,7 @@ class Clip(Base):
     frame_count: Mapped[int]
     short: Mapped[bool] = mapped_column(default=False)  # the video is shorter than the recipe's clip length
     section_index: Mapped[int | None]  # which of the video's sections holds it; None: the video's one file
-    scene: Mapped[str | None]  # smallest clip of its cluster of near-duplicates
+    scene: Mapped[str | None]  # smallest clip of its cluster of near-duplicates: itself, if it is alone
     state: Mapped[str] = mapped_column(default=ClipState.PLANNED)
     reason: Mapped[str | None]  # why it was filtered or rejected
     error: Mapped[str | None]  # "<class>: <what happened>" of a stage that failed on it
@@ -82,12 +82,12 @@ class Score(Base):
 
 
 class Fingerprint(Base):
-    """Perceptual hashes of some frames of a clip, by which near-duplicates are found."""
+    """Perceptual hashes of a clip, second by second, by which near-duplicates are found."""
 
     __tablename__ = "fingerprints"
 
     clip_id: Mapped[str] = mapped_column(ForeignKey("clips.id"), primary_key=True)
-    hashes: Mapped[bytes]  # 8 bytes a frame, big-endian
+    hashes: Mapped[bytes]  # 16 bytes a hash; all zero: it says nothing
     settings_hash: Mapped[str] = mapped_column(ForeignKey("recipes.hash"))
 
 
