@@ -22,6 +22,7 @@ from sqlalchemy.orm import Session
 from curation.scores.fingerprints import BITS, WORDS
 from db.engine import Catalogue
 from db.models import Clip, Fingerprint
+from db.states import ClipState
 
 U64 = NDArray[np.uint64]
 I64 = NDArray[np.int64]
@@ -81,7 +82,8 @@ def update_scenes(catalogue: Catalogue, settings: SceneSettings = SceneSettings(
 
 def repeats(session: Session) -> tuple[int, int]:
     """How many clips are in a scene with others, and how many scenes that makes."""
-    sizes = select(func.count().label("size")).where(Clip.scene.is_not(None)).group_by(Clip.scene).subquery()
+    there = Clip.scene.is_not(None) & (Clip.state != ClipState.TAKEN_DOWN)
+    sizes = select(func.count().label("size")).where(there).group_by(Clip.scene).subquery()
     clips, scenes = session.execute(select(func.sum(sizes.c.size), func.count()).where(sizes.c.size > 1)).one()
     return int(clips or 0), int(scenes)
 
