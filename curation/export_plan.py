@@ -138,8 +138,8 @@ def plan_export(
 ) -> Plan:
     """Which shards to keep and which to make so that every wanted clip is in exactly one. `folder`: the dataset's.
 
-    `prescribed` shards are made first, with their names and orders: each whose clips are all wanted, in its split,
-    and in no kept shard, and whose name was never used. The other clips are laid out as ever.
+    `prescribed` shards are made first, with their names (where these were never used) and orders: each whose clips are
+    all wanted, in its split, even where they stand in other shards. The other clips are laid out as ever.
     """
     newest = newest_export(session, recipe.format)
     current = (
@@ -148,12 +148,14 @@ def plan_export(
         else list(session.scalars(select(ExportShard.shard_id).where(ExportShard.version == newest.version)))
     )
     used = _used(session, folder, recipe.layout)
+    # The names of prescribed shards are left free for them, also while their clips are still to come.
+    reserved = {parsed for shard in prescribed if (parsed := recipe.layout.parse(shard.file))}
     # What shall be made just so is made, even where other shards hold its clips already.
+    made = _made(session, folder, recipe) if prescribed else set()
     due = {
         clip
         for shard in prescribed
-        if recipe.layout.parse(shard.file) not in (None, *used)
-        and all(clip in wanted and wanted[clip].split == shard.split for clip in shard.clips)
+        if shard.clips not in made and all(clip in wanted and wanted[clip].split == shard.split for clip in shard.clips)
         for clip in shard.clips
     }
     kept, covered = _kept(session, folder, recipe, wanted, set(current), due)
@@ -166,31 +168,32 @@ def plan_export(
     left = {clip: each for clip, each in wanted.items() if clip not in covered}
     types = extra_types(folder, (file for clip in left.values() for file in clip.extras))
     new: list[NewShard] = []
+
+    def add(split: str, clips: Sequence[WantedClip], file: str | None = None) -> None:
+        parsed = recipe.layout.parse(file) if file else None
+        if file is None or parsed is None or parsed in used:
+            number = max((n + 1 for name, n in used | reserved if name == split), default=0)
+            file, parsed = recipe.layout.file(split, number), (split, number)
+        used.add(parsed)
+        new.append(_new_shard(file, split, clips, types))
+
     for shard in prescribed:
         clips = [left[clip] for clip in shard.clips if clip in left]
-        parsed = recipe.layout.parse(shard.file)
         if (
-            parsed is None
-            or parsed[0] != shard.split
-            or parsed in used
-            or not clips
+            not clips
             or len(clips) != len(shard.clips)
             or len({clip.row.id for clip in clips}) != len(clips)
             or any(clip.split != shard.split for clip in clips)
             or len({_signature(clip, types) for clip in clips}) != 1
         ):
             continue
-        used.add(parsed)
         for clip in clips:
             del left[clip.row.id]
-        new.append(_new_shard(shard.file, shard.split, clips, types))
-    # The names of prescribed shards whose clips are still to come are left free for them.
-    used |= {parsed for shard in prescribed if (parsed := recipe.layout.parse(shard.file))}
-    numbers = {split: max((n + 1 for name, n in used if name == split), default=0) for split in SPLITS}
+        add(shard.split, clips, shard.file)
     for split in SPLITS:
         of_split = [clip for clip in left.values() if clip.split == split]
-        for number, clips in enumerate(_groups(of_split, types, recipe, shard_bytes), numbers[split]):
-            new.append(_new_shard(recipe.layout.file(split, number), split, clips, types))
+        for group in _groups(of_split, types, recipe, shard_bytes):
+            add(split, group)
     return Plan(kept=tuple(kept), new=tuple(new), dropped=tuple(sorted(dropped)))
 
 
@@ -215,6 +218,19 @@ def _used(session: Session, folder: Path, layout: Format) -> set[tuple[str, int]
     names = [Path(file).name for file in session.scalars(select(Shard.file))]
     names += [path.name for path in (folder / layout.folder).glob(f"*{layout.suffix}")]
     return {parsed for name in names if (parsed := layout.parse(name))}
+
+
+def _made(session: Session, folder: Path, recipe: ExportRecipe) -> set[tuple[str, ...]]:
+    """The clips, in order, of all shards of a recipe that are there."""
+    clips: dict[str, list[str]] = defaultdict(list)
+    for file, clip in session.execute(
+        select(Shard.file, ShardClip.clip_id)
+        .join(ShardClip, ShardClip.shard_id == Shard.id)
+        .where(Shard.recipe_hash == recipe.hash)
+        .order_by(Shard.id, ShardClip.position)
+    ):
+        clips[file].append(clip)
+    return {tuple(inside) for file, inside in clips.items() if (folder / file).is_file()}
 
 
 def _kept(
