@@ -15,6 +15,7 @@ from curation.commands.common import (
     Failure,
     Outcome,
     UsageFault,
+    choose,
     dataset_options,
     finish,
     next_command,
@@ -28,6 +29,7 @@ from curation.download_report import DownloadReport, PausedSite
 from curation.errors import ErrorClass
 from curation.pauses import site_name
 from curation.providers.cookies import BROWSERS, browser_cookies, read_cookies
+from curation.rebuilding import changed_sources
 
 INTERRUPTED = 130  # the shell's status for Ctrl-C
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
@@ -188,12 +190,19 @@ def download(
     try:
         with dataset.open() as catalogue, shown(board, quiet=dataset.json) as view:
             result = download_videos(catalogue, settings, view, board)
+            changed = changed_sources(catalogue)
     except Stopped as stopped:
         outcome = outcome_of(stopped.report, dataset)
         outcome.remarks.append("stopped; the same command goes on")
         report(dataset, outcome)
         raise SystemExit(INTERRUPTED) from None
-    finish(dataset, outcome_of(result, dataset))
+    outcome = outcome_of(result, dataset)
+    if changed:
+        outcome.remarks.append(
+            f"{len(changed):,} are not the files that were published (encoded anew, say, by their site): "
+            f"{choose(changed)}"
+        )
+    finish(dataset, outcome)
 
 
 @contextlib.contextmanager
@@ -218,6 +227,8 @@ def outcome_of(result: DownloadReport, dataset: Dataset) -> Outcome:
     if result.stopped_by is not None:
         remarks.append("stopped early, as the disk is full; free some space and run the command again")
     remarks += [_paused(paused, dataset) for paused in result.pauses]
+    if result.sections:
+        remarks.append(f"{result.sections:,} sections were fetched alone, and are the clips: curate cut makes them")
     for reason, number in result.whole_because.most_common():
         remarks.append(f"{number:,} fetched whole, not in sections: {reason}")
     if result.elsewhere:

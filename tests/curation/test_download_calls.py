@@ -252,6 +252,7 @@ def test_files_that_no_row_names_are_swept(
     assert files(catalogue) == sorted([own.name, busy.name, f"{kept}.mp4"])
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_download_killed_before_its_row_is_not_fetched_twice(
     catalogue: Catalogue, server: FaultServer, movie: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

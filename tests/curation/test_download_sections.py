@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from sqlalchemy import select
 from curation.commands import main
 from curation.cut import cut_videos
 from curation.decode import rgb
+from curation.download import Stopped
 from curation.errors import ErrorClass
 from curation.plan import CutRecipe
 from curation.score import score_clips
@@ -259,3 +262,26 @@ def test_the_command(catalogue: Catalogue, server: FaultServer, long_movie: byte
     result = CliRunner().invoke(main, ["cut", "--dataset", str(catalogue.folder), "--recut", "--workers", "1"])
     assert result.exit_code == 0 and "another recipe" not in result.output, result.output
     assert len(clips_of(catalogue)) == 3
+
+
+def test_ctrl_c_amid_a_section(
+    catalogue: Catalogue, server: FaultServer, long_movie: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Page(body=long_movie, rate=200_000)
+    (video_id,) = add(catalogue, server.put("a.mp4", page))
+    begun = time.monotonic()
+
+    def interrupt(seconds: float) -> None:
+        threading.Event().wait(seconds)
+        if server.sent_in_ranges.get("/a.mp4", 0) > 100_000 or time.monotonic() - begun > 30:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("curation.download.time.sleep", interrupt)
+    with pytest.raises(Stopped) as stopped:
+        fetch(catalogue, sections=RECIPE)
+    monkeypatch.undo()
+    assert (stopped.value.report.failed, stopped.value.report.queued) == ([], 1)
+    assert not [name for name in files(catalogue) if name.endswith(".part")], "no half section is kept"
+    page.rate = None
+    assert fetch(catalogue, sections=RECIPE).done == [video_id]
+    assert len(files(catalogue)) == 5
