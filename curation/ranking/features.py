@@ -1,8 +1,13 @@
-"""All that is known of the clips under review, as one matrix: scores, near-duplicates, appearance."""
+"""All that is known of the clips under review, as one matrix: scores, near-duplicates, appearance, and what is odd.
+
+A fault is often easier told from the other clips of the same video than from the clip alone: where a logo stands in
+one of them, or one moves unlike the rest, its appearance is off its video's median. A clip of something else altogether
+is off the whole data set's. Both are told without a label.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,78 +16,129 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from curation.ranking import appearance
-from db.models import Clip, Preview, Score
+from db.models import Clip, Preview, Score, Video
 from db.states import ClipState
 
 REVIEWED = (ClipState.PENDING, ClipState.ACCEPTED, ClipState.REJECTED)
-COPIES = "copies"  # how many other clips show the same
+COPIES = "copies"  # 1 where a video that was added earlier shows the same, else 0
+UNLIKE = "unlike its video: "
+RARE = "unlike the rest"
+LOOKS = len(appearance.NAMES)
+FEW = 1000  # new clips whose values are asked for by id
+RIDGE = 0.1  # of the correlations, so that they can be inverted
+# Of values such as these, ratios matter, not differences.
+RATIOS = [n for n, name in enumerate(appearance.NAMES) if name in appearance.RATIOS]
 Matrix = NDArray[np.float32]
 
 
 @dataclass(kw_only=True)
 class Features:
-    """`matrix` is (clips, columns) float32, NaN where a clip lacks a value; `row` finds a clip, `column` a name.
+    """`matrix` is (clips, columns) float32, NaN where a clip lacks a value; `row` finds a clip.
 
-    Rows are only ever added: `load` asks the catalogue for clips that it has not met yet.
+    `load` asks the catalogue only for clips that it has not met yet; their rows follow the others.
     """
 
     scores: Sequence[str]
     clips: list[str] = field(default_factory=list)
     videos: list[str] = field(default_factory=list)
-    scenes: list[str | None] = field(default_factory=list)
     row: dict[str, int] = field(default_factory=dict)
     matrix: Matrix = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    _scenes: list[str | None] = field(default_factory=list)
+    _added: dict[str, int] = field(default_factory=dict)  # video -> its number in the order in which they were added
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return (*self.scores, COPIES, *appearance.NAMES)
+        """What the columns are: scores, `COPIES`, appearance, its distance to the video's median, and to all clips."""
+        return (*self.scores, COPIES, *appearance.NAMES, *(UNLIKE + name for name in appearance.NAMES), RARE)
 
     def load(self, session: Session) -> None:
         """Take in the clips under review that are not in the matrix yet."""
         number = session.scalar(select(func.count()).select_from(Clip).where(Clip.state.in_(REVIEWED))) or 0
         if number <= len(self.clips):
             return
-        known = self.row
-        new = [
-            (clip, video, scene)
-            for clip, video, scene in session.execute(
-                select(Clip.id, Clip.video_id, Clip.scene).where(Clip.state.in_(REVIEWED)).order_by(Clip.id)
-            )
-            if clip not in known
-        ]
         first = len(self.clips)
-        for clip, video, scene in new:
-            self.row[clip] = len(self.clips)
-            self.clips.append(clip)
-            self.videos.append(video)
-            self.scenes.append(scene)
+        found = session.execute(
+            select(Clip.id, Clip.video_id, Clip.scene).where(Clip.state.in_(REVIEWED)).order_by(Clip.id)
+        )
+        for clip, video, scene in found:
+            if clip not in self.row:
+                self.row[clip] = len(self.clips)
+                self.clips.append(clip)
+                self.videos.append(video)
+                self._scenes.append(scene)
+        added = session.scalars(select(Video.id).order_by(Video.created_at, Video.id))
+        self._added = {video: number for number, video in enumerate(added)}
         grown = np.full((len(self.clips), len(self.columns)), np.nan, np.float32)
         grown[:first] = self.matrix.reshape(first, len(self.columns))
         self.matrix = grown
-        self._fill(session, {clip for clip, _, _ in new}, everything=first == 0)
+        self._read(session, first)
+        self._compare(first)
 
-    def of(self, clips: Iterable[str]) -> tuple[list[str], Matrix]:
-        """Those of `clips` that are known, with their rows."""
-        found = [clip for clip in clips if clip in self.row]
-        return found, self.matrix[[self.row[clip] for clip in found]]
+    def rows(self, clips: Iterable[str]) -> NDArray[np.int64]:
+        """Row numbers of those of `clips` that are known, in the order given."""
+        return np.array([self.row[clip] for clip in clips if clip in self.row], np.int64)
 
-    def _fill(self, session: Session, new: set[str], *, everything: bool) -> None:
-        for column, name in enumerate(self.scores):
-            for clip, value in session.execute(select(Score.clip_id, Score.value).where(Score.name == name)):
-                if clip in new:
-                    self.matrix[self.row[clip], column] = value
+    def _read(self, session: Session, first: int) -> None:
+        """Fill the columns of stored values, of the rows from `first` on."""
+        scores = select(Score.clip_id, Score.value, Score.name).where(Score.name.in_(self.scores))
+        previews = select(Preview.clip_id, Preview.appearance)
+        if len(self.clips) - first <= FEW:
+            scores = scores.where(Score.clip_id.in_(self.clips[first:]))
+            previews = previews.where(Preview.clip_id.in_(self.clips[first:]))
+        column = {name: number for number, name in enumerate(self.scores)}
+        for clip, value, name in session.execute(scores):
+            if self.row.get(clip, -1) >= first:
+                self.matrix[self.row[clip], column[name]] = value
         looks = len(self.scores) + 1
-        for clip, stored in session.execute(select(Preview.clip_id, Preview.appearance)):
-            values = appearance.unpack(stored) if clip in new else None
+        for clip, stored in session.execute(previews):
+            values = appearance.unpack(stored) if self.row.get(clip, -1) >= first else None
             if values is not None:
-                self.matrix[self.row[clip], looks:] = values
-        sizes: dict[str, int] = {}
-        for scene in self.scenes:
+                self.matrix[self.row[clip], looks : looks + LOOKS] = values
+        own = self.matrix[first:, looks : looks + LOOKS]
+        own[:, RATIOS] = np.log1p(own[:, RATIOS])
+
+    def _compare(self, first: int) -> None:
+        """Fill the columns that tell of a clip beside the others, now that those from `first` on are new."""
+        earliest: dict[str, int] = {}
+        for video, scene in zip(self.videos, self._scenes, strict=True):
             if scene is not None:
-                sizes[scene] = sizes.get(scene, 0) + 1
-        self.matrix[:, len(self.scores)] = [0 if scene is None else sizes[scene] - 1 for scene in self.scenes]
+                earliest[scene] = min(earliest.get(scene, len(self._added)), self._added[video])
+        # The clips of one fixed camera show the same as well, and none of them is too many.
+        self.matrix[:, len(self.scores)] = [
+            scene is not None and earliest[scene] < self._added[video]
+            for video, scene in zip(self.videos, self._scenes, strict=True)
+        ]
+        looks = len(self.scores) + 1
+        look = self.matrix[:, looks : looks + LOOKS]
+        changed = set(self.videos[first:])
+        rows = np.array([number for number, video in enumerate(self.videos) if video in changed], np.int64)
+        videos = [self.videos[row] for row in rows]
+        self.matrix[rows, looks + LOOKS : -1] = np.abs(look[rows] - _medians(look[rows], videos))
+        self.matrix[:, -1] = rarity(look)
 
 
-def by_name(names: Sequence[str], values: Iterable[float]) -> Mapping[str, float]:
-    """Column names with their values."""
-    return dict(zip(names, values, strict=True))
+def rarity(look: Matrix) -> Matrix:
+    """(N,) Mahalanobis distance of each row of (N, F) from the mean of all, over sqrt(F); NaN where a value is."""
+    told = np.full(len(look), np.nan, np.float32)
+    known = np.isfinite(look).all(axis=1)
+    if known.sum() < 2:
+        return told
+    values = look[known].astype(np.float64)
+    values -= values.mean(axis=0)
+    values /= np.maximum(values.std(axis=0), 1e-6)
+    inverse = np.linalg.inv(values.T @ values / len(values) + RIDGE * np.eye(look.shape[1]))
+    told[known] = np.sqrt(np.maximum(((values @ inverse) * values).sum(axis=1), 0) / look.shape[1])
+    return told
+
+
+def _medians(look: Matrix, videos: Sequence[str]) -> Matrix:
+    """(N, F): for each row of `look` the medians of its video."""
+    codes = np.unique(np.array(videos), return_inverse=True)[1]
+    order = np.argsort(codes, kind="stable")
+    medians = np.full_like(look, np.nan)
+    for rows in np.split(order, np.flatnonzero(np.diff(codes[order])) + 1):
+        own = look[rows]
+        known = own[np.isfinite(own).all(axis=1)]
+        if len(known):
+            medians[rows] = np.median(known, axis=0)
+    return medians

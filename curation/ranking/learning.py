@@ -17,10 +17,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 
+from curation.ranking import appearance
+
 LEAST_OF_EACH = 5  # rejected and kept clips, before anything is learned
 FOLDS = 5
 PENALTY = 1.0  # C of scikit-learn: small is strict
 PROPOSED = 0.5
+TWO_SIDED = frozenset(appearance.NAMES)  # features of which less is as telling as more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +52,13 @@ class Learned:
     def __init__(self, features: NDArray[np.float32], rejected: NDArray[np.bool_], names: Sequence[str]) -> None:
         """Fit on (N, F) features, NaN where missing, of N decided clips, at least one of each kind."""
         self.names = tuple(names)
+        self._one_sided = np.array([name not in TWO_SIDED for name in names], bool)
         with warnings.catch_warnings():
             # A column that no clip has, or that never changes, carries nothing.
             warnings.simplefilter("ignore", RuntimeWarning)
             mean, deviation = np.nanmean(features, axis=0), np.nanstd(features, axis=0)
-        self._mean = np.nan_to_num(mean)
-        self._scale = np.where(np.nan_to_num(deviation) > 1e-9, deviation, np.inf)
+        self._mean = np.nan_to_num(mean).astype(np.float32)
+        self._scale = np.where(np.nan_to_num(deviation) > 1e-9, deviation, np.inf).astype(np.float32)
         model = LogisticRegression(C=PENALTY, class_weight="balanced", max_iter=200)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
@@ -69,19 +73,33 @@ class Learned:
         return probability
 
     def reasons(self, features: NDArray[np.float32], most: int = 2) -> list[list[str]]:
-        """For each clip the names of the features that speak most for a reject."""
-        terms = self._standard(features) * self._weights
+        """For each clip what speaks most for a reject: names of features of which it has much, or "less" and a name.
+
+        Of features that only tell of something amiss, to have less than others is no reason that could be shown.
+        """
+        standard = self._standard(features)
+        terms = standard * self._weights
+        terms[:, self._one_sided] = np.where(standard > 0, terms, 0)[:, self._one_sided]
         order = np.argsort(-terms, axis=1)[:, :most]
-        return [[self.names[column] for column in row if terms[number, column] > 0] for number, row in enumerate(order)]
+        return [
+            [
+                self.names[column] if standard[number, column] > 0 else f"less {self.names[column]}"
+                for column in row
+                if terms[number, column] > 0
+            ]
+            for number, row in enumerate(order)
+        ]
 
     @property
     def weightiest(self) -> list[str]:
         """The features that weigh most towards a reject."""
         return [self.names[column] for column in np.argsort(-self._weights)[:3] if self._weights[column] > 0]
 
-    def _standard(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
-        scaled = np.clip((features - self._mean) / self._scale, -8, 8)
-        return np.asarray(np.nan_to_num(scaled), np.float64)
+    def _standard(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        scaled = features - self._mean
+        scaled /= self._scale
+        np.clip(scaled, -8, 8, out=scaled)
+        return np.asarray(np.nan_to_num(scaled, copy=False), np.float32)
 
 
 def learn(features: NDArray[np.float32], rejected: NDArray[np.bool_], names: Sequence[str]) -> Learned | None:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 UNSEEN = ("unreviewed", "manifest")  # annotators that looked at nothing
 HALF_WAY = 5  # rejects from which on the model counts as much as suspicion does
+EXPLORE = 8  # one cell in so many is for a clip that is unlike all others
+LEARNED_FROM = 3000  # decisions at most
+RETEST = 1.1  # times the decisions of the last test
 
 
 class Ranked(NamedTuple):
@@ -42,80 +45,85 @@ class SuspicionRanker:
     def rank(self, session: Session, clips: Sequence[str], limit: int) -> list[Ranked]:
         """The `limit` most suspicious of `clips`, the worst first; equal ones in the order given."""
         self._features.load(session)
-        found, matrix = self._features.of(clips)
-        told, hints = self._suspicion(found, matrix)
-        return self._listed(found, told, hints, limit)
-
-    def _suspicion(
-        self, clips: Sequence[str], matrix: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float64], list[str | None]]:
-        number = len(self._bounds.names)
-        told = suspicion(matrix[:, :number], self._bounds)
-        later = [
-            scene is not None and scene != clip
-            for clip, scene in ((clip, self._features.scenes[self._features.row[clip]]) for clip in clips)
-        ]
-        copies = np.where(later, DUPLICATE, 0.0)
-        told = np.column_stack([told, copies])
-        names = (*self._bounds.names, COPIES)
-        worst = told.argmax(axis=1) if len(clips) else np.zeros(0, int)
-        most = told.max(axis=1, initial=0.0)
-        # Several half-suspicious scores are worse than one: a little for the rest breaks ties.
-        rest = told.sum(axis=1) - most
-        hints = [word(names[column]) if value >= HINTED else None for column, value in zip(worst, most, strict=True)]
-        return np.minimum(most + 0.01 * rest, 0.999), hints
-
-    @staticmethod
-    def _listed(
-        clips: Sequence[str], told: NDArray[np.float64], hints: Sequence[str | None], limit: int
-    ) -> list[Ranked]:
+        rows = self._features.rows(clips)
+        each = self._suspicions(rows)
+        told = total(each)
         order = np.argsort(-told, kind="stable")[:limit]
-        return [Ranked(clips[row], round(float(told[row]), 4), hints[row]) for row in order]
+        return [self._ranked(rows[one], told[one], each[one]) for one in order]
+
+    def _suspicions(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(N, scores + 1) suspicion by each score, and of being a duplicate, of clips by row number."""
+        own = self._features.matrix[rows, : len(self._bounds.names) + 1]
+        return np.column_stack([suspicion(own[:, :-1], self._bounds), DUPLICATE * np.nan_to_num(own[:, -1])])
+
+    def _ranked(self, row: int, told: float, each: NDArray[np.float64]) -> Ranked:
+        worst = int(each.argmax())
+        hint = word((*self._bounds.names, COPIES)[worst]) if each[worst] >= HINTED else None
+        return Ranked(self._features.clips[row], round(float(told), 4), hint)
 
 
 class LearningRanker(SuspicionRanker):
-    """Learns from the decisions made so far, and blends that with suspicion while they are few."""
+    """Learns from the decisions made so far, and blends that with suspicion while they are few.
+
+    Neither foresees a kind of fault that no score tells of and that nobody has rejected yet: one cell in `EXPLORE` is
+    given to the clips that are most unlike all others.
+    """
 
     def __init__(self, bounds: Bounds, *, decided: Callable[[Session], dict[str, bool]] | None = None) -> None:
         """`decided` gives each judged clip and whether it was rejected; by default the catalogue's decisions."""
         super().__init__(bounds)
         self._decided = decided or People()
+        self._rejects = 0
+        self._tested = 0  # decisions when the model was last tested
         self.model: Learned | None = None
         self.held_out: HeldOut | None = None
 
     def rank(self, session: Session, clips: Sequence[str], limit: int) -> list[Ranked]:
-        """The `limit` likeliest rejects of `clips`, the likeliest first."""
+        """The `limit` likeliest rejects of `clips`, the likeliest first, but for one rare clip in every `EXPLORE`."""
         self._features.load(session)
         self.refit(session)
-        found, matrix = self._features.of(clips)
-        told, hints = self._suspicion(found, matrix)
-        if self.model is not None and found:
-            share = self._rejects / (self._rejects + HALF_WAY)
-            told = share * self.model.probability(matrix) + (1 - share) * told
-        ranked = self._listed(found, told, hints, limit)
-        if self.model is None or not ranked:
-            return ranked
-        _, rows = self._features.of([each.clip_id for each in ranked])
+        rows = self._features.rows(clips)
+        each = self._suspicions(rows)
+        told = total(each)
+        if self.model is None or not len(rows):
+            order = np.argsort(-told, kind="stable")[:limit]
+            return [self._ranked(rows[one], told[one], each[one]) for one in order]
+        inputs = self._inputs(rows, each)
+        share = self._rejects / (self._rejects + HALF_WAY)
+        told = share * self.model.probability(inputs) + (1 - share) * told
+        chosen = explored(told, inputs[:, -1], limit)
+        ranked = [self._ranked(rows[one], told[one], each[one]) for one in chosen]
         return [
-            each if each.hint or each.suggestion < HINTED else each._replace(hint=", ".join(map(word, names)) or None)
-            for each, names in zip(ranked, self.model.reasons(rows), strict=True)
+            one if one.hint or one.suggestion < HINTED else one._replace(hint=", ".join(map(word, names)) or None)
+            for one, names in zip(ranked, self.model.reasons(inputs[chosen]), strict=True)
         ]
 
     def refit(self, session: Session) -> None:
-        """Fit the model to all decisions that stand, and test it on held-out ones."""
+        """Fit the model to the decisions that stand, and now and then test it on held-out ones."""
         # Here, not above: scikit-learn is an extra, and takes a second to import.
         from curation.ranking.learning import held_out, learn
 
         decided = self._decided(session)
-        found, matrix = self._features.of(sorted(decided))
-        rejected = np.array([decided[clip] for clip in found], bool)
+        known = sorted(clip for clip in decided if clip in self._features.row)
+        rejected = np.array([decided[clip] for clip in known], bool)
         self._rejects = int(rejected.sum())
-        self.model = learn(matrix, rejected, self._features.columns) if found else None
-        self.held_out = None
-        if self.model is not None:
-            videos = [self._features.videos[self._features.row[clip]] for clip in found]
-            self.held_out = held_out(matrix, rejected, videos, self._features.columns)
-        self.told = self._tell(len(found))
+        used = sample(rejected)
+        rows, rejected = self._features.rows(known[one] for one in used), rejected[used]
+        inputs = self._inputs(rows, self._suspicions(rows))
+        columns = self._features.columns
+        self.model = learn(inputs, rejected, columns) if len(used) else None
+        if self.model is None:
+            self.held_out, self._tested = None, 0
+        elif not self._tested <= len(known) < RETEST * self._tested:
+            self.held_out = held_out(inputs, rejected, [self._features.videos[row] for row in rows], columns)
+            self._tested = len(known)
+        self.told = self._tell(len(known))
+
+    def _inputs(self, rows: NDArray[np.int64], each: NDArray[np.float64]) -> NDArray[np.float32]:
+        """(N, F) what the model sees: the features, scores as how suspicious they are."""
+        inputs = self._features.matrix[rows]
+        inputs[:, : len(self._bounds.names)] = each[:, :-1]
+        return inputs
 
     def _tell(self, decisions: int) -> str:
         if self.model is None:
@@ -129,6 +137,43 @@ class LearningRanker(SuspicionRanker):
             )
         weighty = ", ".join(word(name) for name in self.model.weightiest)
         return line + (f"; weighs most: {weighty}" if weighty else "")
+
+
+def total(each: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, S) suspicions -> (N,): the worst one of each clip."""
+    most = each.max(axis=1, initial=0.0)
+    # Several half-suspicious scores are worse than one: a little for the rest breaks ties.
+    return np.asarray(np.minimum(most + 0.01 * (each.sum(axis=1) - most), 0.999))
+
+
+def explored(told: NDArray[np.float64], rarity: NDArray[np.float32], limit: int) -> list[int]:
+    """Up to `limit` indices, the highest `told` first, but each `EXPLORE`th the rarest that is left; none twice.
+
+    Where nothing is known of their rarity (NaN), clips wait for their turn.
+    """
+    order = np.argsort(-told, kind="stable")
+    rare = iter(np.argsort(-rarity, kind="stable")[: int(np.isfinite(rarity).sum())])
+    chosen: dict[int, None] = {}
+    for one in order:
+        if len(chosen) % EXPLORE == EXPLORE - 1:
+            new = next((int(each) for each in rare if int(each) not in chosen), None)
+            if new is not None:
+                chosen[new] = None
+        if len(chosen) >= limit:
+            break
+        chosen.setdefault(int(one))
+    return list(chosen)[:limit]
+
+
+def sample(rejected: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Indices of at most `LEARNED_FROM` decisions, half of them rejects where there are that many: the same each time.
+
+    A batch must not wait for a fit to all of 100,000 decisions, which would know little more.
+    """
+    rng = np.random.default_rng(0)
+    bad, good = (rng.permutation(np.flatnonzero(each)) for each in (rejected, ~rejected))
+    bad = bad[: max(LEARNED_FROM // 2, LEARNED_FROM - len(good))]
+    return np.sort(np.concatenate([bad, good[: LEARNED_FROM - len(bad)]]))
 
 
 class People:

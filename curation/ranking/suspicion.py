@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.ranking.features import COPIES
+from curation.ranking.features import COPIES, UNLIKE
 
 # What a hint says of a score; others are called by their own names.
 WORDS = {
@@ -17,7 +17,7 @@ WORDS = {
     COPIES: "duplicate",
 }  # fmt: skip
 HINTED = 1 / 3  # from this suspicion on it is worth a word: half of a bound
-DUPLICATE = 0.55  # of a clip that another one like it comes before
+DUPLICATE = 0.55  # of a clip like one of a video that was added earlier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,4 +56,4 @@ def suspicion(values: NDArray[np.float32], bounds: Bounds) -> NDArray[np.float64
 
 def word(name: str) -> str:
     """A feature's name as a hint says it."""
-    return WORDS.get(name, name.replace("_", " "))
+    return WORDS.get(name, name.replace("_", " ").removeprefix(UNLIKE))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from curation.ranking.ranker import LearningRanker, SuspicionRanker
 from curation.ranking.suspicion import Bounds, suspicion
 from curation.recipes import keep_recipe
 from db.engine import Catalogue
-from db.models import Clip, Decision, Preview, Score
+from db.models import Clip, Decision, Preview, Score, Video
 from tests.browser.review_dataset import make_dataset
 
 BOUNDS = Bounds(minimum={"variance": 0.001}, maximum={"camera_motion": 0.01, "hard_cuts": 0.0})
@@ -76,17 +77,27 @@ def test_the_suspicious_come_first_with_a_hint(catalogue: Catalogue) -> None:
     assert {each.hint for each in ranked[2:12]} == {"camera"}
 
 
-def test_near_duplicates_after_the_first_are_suspicious(catalogue: Catalogue) -> None:
+def test_near_duplicates_of_earlier_videos_are_suspicious(catalogue: Catalogue) -> None:
+    """Those of one video are not: a fixed camera shows the same for hours."""
     with catalogue.writing() as session:
-        for number in (20, 21, 22):
-            session.get_one(Clip, f"clip-{number:05}").scene = "clip-00020"
+        for number in (19, 20, 21):  # the first of these is of an earlier video
+            session.get_one(Clip, f"clip-{number:05}").scene = "clip-00019"
+        for number in (22, 23):
+            session.get_one(Clip, f"clip-{number:05}").scene = "clip-00022"
+    ranker = SuspicionRanker(BOUNDS)
+    with catalogue.reading() as session:
+        ranked = ranker.rank(session, [f"clip-{number:05}" for number in range(19, 24)], 5)
+    assert {(each.clip_id, each.hint) for each in ranked[:2]} == {
+        ("clip-00020", "duplicate"),
+        ("clip-00021", "duplicate"),
+    }
+    assert all(each.hint != "duplicate" for each in ranked[2:])
+    # Earlier is what was added earlier, whatever the videos and clips are called.
+    with catalogue.writing() as session:
+        session.get_one(Video, "file-00000").created_at = datetime(2100, 1, 1, tzinfo=UTC)
     with catalogue.reading() as session:
         ranked = SuspicionRanker(BOUNDS).rank(session, [f"clip-{number:05}" for number in range(19, 24)], 5)
-    assert [(each.clip_id, each.hint) for each in ranked[:2]] == [
-        ("clip-00021", "duplicate"),
-        ("clip-00022", "duplicate"),
-    ]
-    assert all(each.hint != "duplicate" for each in ranked[2:])
+    assert [each.clip_id for each in ranked if each.hint == "duplicate"] == ["clip-00019"]
 
 
 def test_it_learns_what_the_curator_rejects(catalogue: Catalogue) -> None:
@@ -194,9 +205,15 @@ def test_appearance_tells_what_is_seen() -> None:
     assert look(red, red)["motion"] == 0
     captioned = red.copy()
     captioned[75:85:2] = 255
-    assert look(captioned)["edges at the bottom"] > 50 * max(1e-6, look(captioned)["edges at the top"])
-    moving = look(*[np.roll(captioned, n, 0) for n in range(12)])
+    still = look(*[captioned] * 12)
+    assert still["still edges at the bottom"] > 50 * max(1e-6, still["still edges at the top"])
+    assert still["steadiness"] == pytest.approx(1) and still["difference from begin to end"] == still["jump"] == 0
+    leaves = np.random.default_rng(0).integers(0, 255, (90, 160, 3))
+    moving = look(*[np.roll(leaves, n * n // 4, 0) for n in range(12)])
     assert moving["motion"] > 0 and moving["largest change"] >= moving["motion"]
+    assert moving["steadiness"] < 0.8 and moving["difference from begin to end"] > 1
+    cut = look(*[red] * 20, *[captioned] * 20)
+    assert cut["jump"] > 10 * moving["jump"] and cut["difference from begin to end"] > 1
     assert look(np.full((90, 160, 3), 250))["bright share"] == 1
     with pytest.raises(ValueError, match="no frames"):
         appearance.Appearance().values()
@@ -219,5 +236,7 @@ def test_clips_that_come_later_are_taken_in(catalogue: Catalogue) -> None:
         features.load(session)
     assert features.clips[-1] == "clip-00003"
     np.testing.assert_array_equal(features.matrix[:-1], before)
-    assert features.matrix[-1, len(BOUNDS.names) + 1 :].tolist() == list(range(len(appearance.NAMES)))
+    look = features.matrix[-1, len(BOUNDS.names) + 1 :][: len(appearance.NAMES)]
+    for number, (name, value) in enumerate(zip(appearance.NAMES, look, strict=True)):
+        assert value == pytest.approx(np.log1p(number) if name in appearance.RATIOS else number)
     assert np.isfinite(features.matrix[-1, : len(BOUNDS.names)]).all()
