@@ -61,7 +61,7 @@ def test_a_taken_down_video_stays_down(catalogue: Catalogue) -> None:
         move_video(session.scalars(select(Video)).one(), VideoState.TAKEN_DOWN)
     result = curate(catalogue, "add", "https://youtu.be/dQw4w9WgXcQ")
     assert result.exit_code == 0
-    assert "taken-down" in result.output
+    assert "taken down, and never fetched again" in result.output
     assert [v.state for v in videos(catalogue).values()] == [VideoState.TAKEN_DOWN]
 
 
