@@ -138,8 +138,9 @@ def plan_export(
 ) -> Plan:
     """Which shards to keep and which to make so that every wanted clip is in exactly one. `folder`: the dataset's.
 
-    `prescribed` shards are made first, with their names (where these were never used) and orders: each whose clips are
-    all wanted, in its split, even where they stand in other shards. The other clips are laid out as ever.
+    `prescribed` shards are made first, with their names (where these were never used) and orders: each that is named
+    after its split and whose clips are all wanted, in that split, even where they stand in other shards. The other
+    clips are laid out as ever.
     """
     newest = newest_export(session, recipe.format)
     current = (
@@ -150,6 +151,7 @@ def plan_export(
     used = _used(session, folder, recipe.layout)
     # The names of prescribed shards are left free for them, also while their clips are still to come.
     reserved = {parsed for shard in prescribed if (parsed := recipe.layout.parse(shard.file))}
+    prescribed = [shard for shard in prescribed if (recipe.layout.parse(shard.file) or ("",))[0] == shard.split]
     # What shall be made just so is made, even where other shards hold its clips already.
     made = _made(session, folder, recipe) if prescribed else set()
     due = {

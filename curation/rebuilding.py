@@ -173,13 +173,13 @@ def manifests(session: Session, catalogue: Catalogue) -> Iterator[tuple[int, Pub
 
 
 def prescribed(catalogue: Catalogue, recipe: ExportRecipe) -> list[Prescribed]:
-    """The published shards of a recipe."""
+    """The published shards of a recipe; those of other recipes of its format without clips, for their names."""
     with catalogue.reading() as session:
         return [
-            Prescribed(file=shard.file, split=shard.split, clips=shard.clips)
+            Prescribed(file=shard.file, split=shard.split, clips=shard.clips if shard.recipe == recipe.hash else ())
             for _, published in manifests(session, catalogue)
             for shard in published.shards
-            if shard.recipe == recipe.hash
+            if shard.format == recipe.format
         ]
 
 

@@ -32,28 +32,28 @@ class Comparison:
     faults: tuple[Fault, ...]
 
 
-def compare(catalogue: Catalogue, published: Published) -> Comparison:
-    """Compare a dataset's catalogue with a manifest. The shards' bytes are `check_dataset`'s business."""
+def compare(catalogue: Catalogue, published: Published, *, recipe: str | None = None) -> Comparison:
+    """Compare a dataset's catalogue with a manifest, or with its shards of one recipe, by hash.
+
+    The shards' bytes are `check_dataset`'s business.
+    """
+    listed = [shard for shard in published.shards if recipe in (None, shard.recipe)]
     with catalogue.reading() as session:
         faults = list(_source_faults(session, published))
         exported = _Exported(session)
         same = 0
-        for shard in published.shards:
+        for shard in listed:
             fault = exported.fault(shard)
             if fault is None:
                 same += 1
             else:
                 faults.append(Fault(file=shard.file, against=MANIFEST, message=fault))
-    clips = [
-        (clip, digest)
-        for shard in published.shards
-        for clip, digest in zip(shard.clips, shard.clip_sha256, strict=True)
-    ]
+    clips = [(clip, digest) for shard in listed for clip, digest in zip(shard.clips, shard.clip_sha256, strict=True)]
     return Comparison(
         clips=sum(1 for clip in clips if clip in exported.clips),
         clips_published=len(clips),
         shards=same,
-        shards_published=len(published.shards),
+        shards_published=len(listed),
         faults=tuple(faults),
     )
 

@@ -8,7 +8,8 @@ from curation.commands.common import Dataset, Failure, Outcome, UsageFault, choo
 from curation.export import tools
 from curation.export_recipe import ExportRecipe
 from curation.published import ManifestError
-from curation.rebuilding import add_published
+from curation.rebuilding import add_published, manifests
+from curation.verify_published import compare
 from db.engine import Catalogue
 
 
@@ -45,6 +46,24 @@ def add_manifest(catalogue: Catalogue, dataset: Dataset, path: Path, media: Path
         remarks=remarks,
         next=next_command(dataset, "download"),
     )
+
+
+def rebuilt_remarks(catalogue: Catalogue, dataset: Dataset, recipe: ExportRecipe) -> list[str]:
+    """How an export stands to the published manifests of its dataset, if there are any."""
+    with catalogue.reading() as session:
+        added = [published for _, published in manifests(session, catalogue)]
+    remarks = []
+    for published in added:
+        found = compare(catalogue, published, recipe=recipe.hash)
+        if found.shards_published:
+            remarks.append(
+                f"{found.shards:,} of the {found.shards_published:,} published shards are here, byte by byte"
+                + (f"; why not the others: {next_command(dataset, 'verify')} --manifest" if found.faults else "")
+            )
+        else:
+            commands = [export_command(dataset, other) for other in published.export_recipes()]
+            remarks.append(f"not exported as published; that is: {' or '.join(commands) or 'another version'}")
+    return remarks
 
 
 def export_command(dataset: Dataset, recipe: ExportRecipe) -> str:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import click
 
+from curation.commands.add_manifest import rebuilt_remarks
 from curation.commands.common import (
     Dataset,
     Failure,
@@ -196,7 +197,9 @@ def perform(
         ) from None
     except ExportBusyError as error:
         raise click.ClickException(str(error)) from None
-    return _outcome(dataset, recipe, result, accepted, note)
+    outcome = _outcome(dataset, recipe, result, accepted, note)
+    outcome.remarks += rebuilt_remarks(catalogue, dataset, recipe)
+    return outcome
 
 
 def compare(catalogue: Catalogue, old: int, new: int) -> Outcome:

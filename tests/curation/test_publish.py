@@ -112,9 +112,14 @@ def test_another_folder_rebuilds_the_same_shards(origin: Path, published: Path, 
         splits = dict(session.execute(sa.select(Split.video_id, Split.name)).all())
     assert splits == {video.id: video.split for video in read_published(published).videos}
     assert curate(folder, "split")["videos_assigned"] == 0
-    export(folder, "--shard-size", "1GiB")  # the published layout counts, not this
+    assert any(
+        "not exported as published; that is: curate export" in said for said in export(folder, "--fps", "5")["remarks"]
+    )
+    told = export(folder, "--shard-size", "1GiB")  # the published layout counts, not this
+    number = len(shards(origin))
+    assert any(f"{number} of the {number} published shards are here" in said for said in told["remarks"])
     export(folder, "--format", "webdataset", "--codec", "jpeg")
-    assert shards(folder) == shards(origin)
+    assert {name: shards(folder)[name] for name in shards(origin)} == shards(origin)
     assert shards(folder, "webdataset") == shards(origin, "webdataset") != {}
     assert curate(folder, "verify")["faults"] == 0
     told = curate(folder, "verify", "--manifest", str(published))
@@ -193,7 +198,10 @@ def test_a_source_that_was_encoded_anew_is_told_and_cut_by_time(
     write_video(moved / "d.mp4", moving_frames(20, 48, 64, 3), fps=25, crf=30)  # 0.8 s are left of 2 s
     (tmp_path / "p.json").write_text(text.replace(str(media), str(moved)))
     folder = tmp_path / "there"
-    rebuild(folder, tmp_path / "p.json")
+    create(folder).close()
+    curate(folder, "add", "--manifest", str(tmp_path / "p.json"))
+    told = curate(folder, "download", "--workers", "1")
+    assert any("3 are not the files that were published" in said for said in told["remarks"])
     told = curate(folder, "cut")
     assert (told["videos"], told["new_clips"]) == (5, 16)
     assert any("3 videos are not the published files" in said for said in told["remarks"])
