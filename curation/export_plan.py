@@ -149,9 +149,9 @@ def plan_export(
         else list(session.scalars(select(ExportShard.shard_id).where(ExportShard.version == newest.version)))
     )
     used = _used(session, folder, recipe.layout)
+    prescribed = [shard for shard in prescribed if (recipe.layout.parse(shard.file) or ("",))[0] == shard.split]
     # The names of prescribed shards are left free for them, also while their clips are still to come.
     reserved = {parsed for shard in prescribed if (parsed := recipe.layout.parse(shard.file))}
-    prescribed = [shard for shard in prescribed if (recipe.layout.parse(shard.file) or ("",))[0] == shard.split]
     # What shall be made just so is made, even where other shards hold its clips already.
     made = _made(session, folder, recipe) if prescribed else set()
     due = {
