@@ -52,7 +52,7 @@ class HardCuts(Scorer):
         )
         self._timecode = FrameTimecode
         self._count = 0
-        self._recent: deque[tuple[int, float, NDArray[np.float32]]] = deque()  # number, time, unit vector of the luma
+        self._recent: deque[tuple[int, float, NDArray[np.uint8]]] = deque()  # number, time, luma
         self._jumps: deque[int] = deque()  # frame numbers, not yet confirmed
         self._last: NDArray[np.uint8] | None = None
         self.cuts: list[float] = []
@@ -64,7 +64,7 @@ class HardCuts(Scorer):
             for _ in range(AROUND):
                 self._detect(picture)
         self._last = picture
-        self._recent.append((self._count, frame.time, direction(frame.luma)))
+        self._recent.append((self._count, frame.time, frame.luma.copy()))
         self._detect(picture)
         self._confirm(frame.time)
         while len(self._recent) > 2 * AROUND + 2 and self._recent[0][1] < frame.time - 2 * AFTER - 0.1:
@@ -88,8 +88,8 @@ class HardCuts(Scorer):
         """Decide about the jumps that are `AFTER` seconds past."""
         while self._jumps:
             number = self._jumps[0]
-            before = [(time, vector) for n, time, vector in self._recent if n < number]
-            after = [(time, vector) for n, time, vector in self._recent if n >= number]
+            before = [(time, luma) for n, time, luma in self._recent if n < number]
+            after = [(time, luma) for n, time, luma in self._recent if n >= number]
             if not before or not after:  # its first frame is not a frame of the clip
                 self._jumps.popleft()
                 continue
@@ -99,18 +99,16 @@ class HardCuts(Scorer):
             self._jumps.popleft()
             if self.cuts and begin - self.cuts[-1] < APART:
                 continue
-            later = [vector for time, vector in after if time >= begin + AFTER - 1e-6]
-            settled = later[0] if later else after[-1][1]
-            earlier = [vector for time, vector in before if time >= begin - AFTER - 0.05]
+            later = [luma for time, luma in after if time >= begin + AFTER - 1e-6]
+            settled = direction(later[0] if later else after[-1][1])
+            jumped = direction(after[0][1])
+            known = [direction(luma) for time, luma in before if time >= begin - AFTER - 0.05]
+            known = known or [direction(before[-1][1])]
             # Every picture of the time before: what comes back after a flash was there before it.
-            known = [before[-1][1], *earlier]
-            across = min(distance(one, other) for one in known for other in (after[0][1], settled))
+            across = min(distance(one, other) for one in known for other in (jumped, settled))
             # A side of a single frame has no motion to compare with; the other's counts then.
-            sides = [
-                distance(*pair)
-                for pair in ((earlier[0], before[-1][1]), (after[0][1], settled))
-                if pair[0] is not pair[1]
-            ]
+            sides = [distance(known[0], known[-1])] if len(known) > 1 else []
+            sides += [distance(jumped, settled)] if len(after) > 1 else []
             if across > max(DIFFERENT, min(UNRELATED, MOTION * min(sides, default=0.0))):
                 self.cuts.append(begin)
 
