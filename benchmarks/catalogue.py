@@ -8,9 +8,16 @@ each command in fresh processes, in turns with an empty Python. The target is 0.
 
 from __future__ import annotations
 
+import argparse
 import itertools
+import json
 import random
+import resource
+import statistics
+import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,14 +25,23 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, delete, insert, update
 
-from db.engine import Catalogue, create
+from curation.export_plan import plan_export, wanted_clips
+from curation.export_recipe import ExportRecipe
+from curation.judging import apply, judge
+from curation.preview import LEFT as PREVIEWS_LEFT
+from curation.rules import Rule, SavedRule
+from curation.split import SplitSettings, split_videos
+from db.engine import CATALOGUE, Catalogue, create, open_catalogue
+from db.leases import Claims
 from db.models import Batch, BatchClip, Clip, Decision, Preview, Recipe, Score, Video
 from db.recipes import recipe_hash
 from db.states import ClipState, VideoState
 
+ROOT = Path(__file__).parents[1]
 TARGET = 0.5  # s beyond Python's start
+CLAIMS = 1000
 BEGUN = datetime(2026, 1, 1, tzinfo=UTC)
 SCORES = (
     "variance", "hard_cuts", "dissolve", "fade", "letterbox", "camera_motion", "overlay", "black", "white", "frozen",
@@ -46,9 +62,12 @@ from pathlib import Path
 from annotation_server.batches import BatchStore
 from db.engine import open_catalogue
 with open_catalogue(Path(sys.argv[1])) as catalogue:
-    batch = BatchStore(catalogue, annotator="benchmark").take_ahead(after={after})
-    assert len(batch.cells) == 25
+    store = BatchStore(catalogue, annotator="benchmark")
+    batch = store.take_ahead(after=0)
+    assert batch is not None and len(batch.cells) == 25
+    store.release_unseen()
 """
+CURATE = "import sys; from curation.commands import main; sys.argv[0] = 'curate'; main()"
 
 
 def build(folder: Path, videos: int, clips: int, *, seed: int = 0) -> Catalogue:
@@ -138,3 +157,105 @@ def _reviews(connection: Connection, judged: list[dict[str, Any]]) -> None:
 def _insert(connection: Connection, table: type[Any], rows: Iterator[dict[str, Any]]) -> None:
     while chunk := list(itertools.islice(rows, 20_000)):
         connection.execute(insert(table), chunk)
+
+
+def beyond_start(folder: Path, rounds: int) -> dict[str, tuple[float, float]]:
+    """Medians, in s, of what each command takes longer than an empty Python: by the clock, and of processor time, which
+    a busy machine changes less. All in turns, each in a new process."""
+    dataset = ["--dataset", str(folder)]
+    commands = {
+        "empty": ["-c", "pass"],
+        "status": ["-c", CURATE, "status", *dataset],
+        "filter --dry-run, 6 conditions": ["-c", CURATE, *DRY_RUN, *dataset],
+        "next annotation batch": ["-c", NEXT_BATCH, str(folder)],
+    }
+    clock: dict[str, list[float]] = {name: [] for name in commands}
+    processor: dict[str, list[float]] = {name: [] for name in commands}
+    for number in range(rounds + 1):
+        for name, arguments in commands.items():
+            before, began = _children_seconds(), time.perf_counter()
+            subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
+            if number:  # the first round fills caches
+                clock[name].append(time.perf_counter() - began)
+                processor[name].append(_children_seconds() - before)
+    medians = {name: (statistics.median(clock[name]), statistics.median(processor[name])) for name in commands}
+    empty = medians.pop("empty")
+    return {name: (value[0] - empty[0], value[1] - empty[1]) for name, value in medians.items()}
+
+
+def _children_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def longer(folder: Path) -> dict[str, float]:
+    """Seconds of what has no limit, once each, on the same catalogue; changes it."""
+    seconds = {}
+    began = time.perf_counter()
+    listing = [sys.executable, "-c", CURATE, "status", "--json", "--dataset", str(folder)]
+    subprocess.run(listing, check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
+    seconds["status --json, in a process of its own"] = time.perf_counter() - began
+    with open_catalogue(folder) as catalogue:
+        rule = SavedRule(name="default", version=1, rule=Rule(minimum={"variance": 0.01}))
+        began = time.perf_counter()
+        with catalogue.writing() as session:
+            verdicts = judge(session, [rule])
+            apply(session, verdicts)
+        moved = len(verdicts.newly_kept) + len(verdicts.newly_filtered)
+        seconds[f"filter that moves {moved:,} clips"] = time.perf_counter() - began
+        with catalogue.writing() as session:
+            session.execute(update(Clip).values(state=ClipState.PENDING))
+            session.execute(update(Video).values(state=VideoState.DOWNLOADED))
+            session.execute(delete(Preview))
+        claims = Claims(catalogue, "preview", PREVIEWS_LEFT, "benchmark:1:0")
+        began = time.perf_counter()
+        for _ in range(CLAIMS):
+            assert claims.take(1)
+        seconds["a claim, all clips being left"] = (time.perf_counter() - began) / CLAIMS
+        with catalogue.writing() as session:
+            session.execute(update(Clip).values(state=ClipState.ACCEPTED))
+        began = time.perf_counter()
+        split_videos(catalogue, SplitSettings())
+        seconds["split of all clips"] = time.perf_counter() - began
+        recipe = ExportRecipe()
+        began = time.perf_counter()
+        with catalogue.reading() as session:
+            plan_export(session, folder, recipe, wanted_clips(session, recipe), 2**30)
+        seconds["export plan of all clips"] = time.perf_counter() - began
+    return seconds
+
+
+def main() -> None:
+    """Print the table, or the seconds as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--videos", type=int, default=10_000)
+    parser.add_argument("--clips", type=int, default=10, help="of each video")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="build the catalogue there and leave it")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.keep or Path(temporary) / "dataset"
+        if (folder / CATALOGUE).exists():
+            sys.exit(f"{folder} holds a catalogue already")
+        began = time.perf_counter()
+        build(folder, options.videos, options.clips).close()
+        built = time.perf_counter() - began
+        limited = beyond_start(folder, options.rounds)
+        others = longer(folder)
+    if options.json:
+        print(json.dumps({"beyond_start": limited, "longer": others}))
+        return
+    number = options.videos * options.clips
+    print(f"{number:,} clips of {options.videos:,} videos, {len(SCORES)} scores each; built in {built:.0f} s")
+    print(f"{'':40}{'s':>8}{'target':>8}{'ratio':>7}{'CPU s':>8}")
+    for name, (seconds, used) in limited.items():
+        verdict = "" if seconds <= TARGET else "  missed"
+        print(f"{name:40}{seconds:8.3f}{TARGET:8.1f}{seconds / TARGET:7.2f}{used:8.3f}{verdict}")
+    print("without a limit:")
+    for name, seconds in others.items():
+        print(f"{name:40}{seconds:8.3f}")
+
+
+if __name__ == "__main__":
+    main()
