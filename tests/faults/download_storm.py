@@ -194,7 +194,7 @@ def _start(catalogue: Catalogue, workers: int, said: IO[str], result: Storm) -> 
 def _wait(seconds: float, running: list[subprocess.Popen[str]], catalogue: Catalogue) -> None:
     """Some time, and then on until anybody has a video in hand, or nobody will."""
     time.sleep(seconds)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         alive = {process.pid for process in running if process.poll() is None}
         if not alive or _holders(catalogue) & alive:  # leases of the killed stand until the next start
