@@ -59,7 +59,8 @@ DRY_RUN = [
 NEXT_BATCH = """
 import sys
 from pathlib import Path
-from annotation_server.batches import BatchStore
+from curation.commands import load
+BatchStore = load("annotation_server.batches").BatchStore  # as the command loads it
 from db.engine import open_catalogue
 with open_catalogue(Path(sys.argv[1])) as catalogue:
     store = BatchStore(catalogue, annotator="benchmark")
