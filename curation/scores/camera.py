@@ -100,6 +100,8 @@ def common_shift(one: NDArray[np.float32], other: NDArray[np.float32], aspect: f
     height, width = one.shape
     before, after = _detail(one), _detail(other)
     still = _by_block(cv2.absdiff(before, after))
+    if (still > LEAST_GAIN).sum() < LEAST_VOTES:
+        return 0.0
     best, shift = -MORE, 0.0
     for motion in proposals(one, other):
         moved = cv2.warpAffine(before, motion, (width, height), flags=cv2.INTER_LINEAR, borderValue=OUTSIDE)
@@ -138,15 +140,20 @@ def tile_shifts(
     matrix = np.array([[1, 0, ahead[0]], [0, 1, ahead[1]]], np.float32)
     size = (one.shape[1], one.shape[0])
     aligned = cv2.warpAffine(one, matrix, size, flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
-    stays, follows = cv2.absdiff(one, other), cv2.absdiff(aligned, other)
     height, width = TILE
+    rows, columns = one.shape[0] // height, one.shape[1] // width
+    stays, follows = (
+        cv2.resize(cv2.absdiff(picture, other), (columns, rows), interpolation=cv2.INTER_AREA)
+        for picture in (one, aligned)
+    )
     centres, shifts = [], []
-    for top in range(0, one.shape[0] - height + 1, height):
-        for left in range(0, one.shape[1] - width + 1, width):
+    for row in range(rows):
+        for column in range(columns):
+            top, left = row * height, column * width
             tile = np.s_[top : top + height, left : left + width]
-            along = any(ahead) and follows[tile].mean() < stays[tile].mean()
+            along = any(ahead) and follows[row, column] < stays[row, column]
             before = np.asarray(aligned if along else one, np.float32)[tile]
-            if min(before.std(), other[tile].std()) < TEXTURE:
+            if min(cv2.meanStdDev(picture)[1].item() for picture in (before, other[tile])) < TEXTURE:
                 continue
             (dx, dy), response = _correlate(before, other[tile])
             if response >= RESPONSE:
