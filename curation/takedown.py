@@ -7,6 +7,7 @@ again does the rest.
 from __future__ import annotations
 
 import json
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -60,7 +61,7 @@ def resolve(session: Session, names: Iterable[str]) -> tuple[list[str], list[str
     found: dict[str, str] = {}
     for first in range(0, len(wanted), 500):
         some = wanted[first : first + 500]
-        paths = {str(Path(name).absolute()): name for name in some}
+        paths = {os.path.realpath(name): name for name in some if "\0" not in name}
         rows = session.execute(
             select(Video.id, Video.source).where(
                 or_(Video.id.in_(some), Video.source.in_(some), Video.source.in_(list(paths)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -294,10 +293,17 @@ def test_a_shard_that_is_damaged_goes_too_and_its_other_clips_come_back_by_an_ex
     assert "shards/train-00003.h5" in there
 
 
+def test_a_local_file_is_named_by_any_path_to_it(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = dataset / "videos" / "d.mp4"
+    with open_catalogue(dataset) as catalogue, catalogue.writing() as session:
+        session.execute(sa.update(Video).where(Video.id == "file-d").values(source=str(path.resolve())))
+    monkeypatch.chdir(dataset / "shards")
+    assert curate(dataset, "takedown", "../videos/d.mp4")["taken_down"] == ["file-d"]
+
+
 def test_what_nobody_knows_and_nothing_at_all(dataset: Path) -> None:
     assert "no video is called nobody" in curate(dataset, "takedown", "nobody", status=2)["error"]
     assert "nothing to take down" in curate(dataset, "takedown", status=2)["error"]
     told = curate(dataset, "takedown", "nobody", "file-b", status=1)
     assert told["taken_down"] == ["file-b"]
     assert [failure["item"] for failure in told["failures"]] == ["nobody"]
-    os.utime(dataset)  # the folder itself is still there
