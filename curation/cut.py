@@ -23,7 +23,7 @@ from db.models import BatchClip, Clip, Decision, Fingerprint, Preview, Query, Sc
 from db.recipes import recipe_hash
 from db.states import VideoState, move_video
 
-PUBLISHED = "manifest"  # provider of queries whose videos are cut as a published manifest says: curation.rebuilding
+PUBLISHED = "manifest"  # provider of queries whose videos are cut as a published manifest says: curation.cut_published
 
 
 @dataclass(frozen=True, kw_only=True)

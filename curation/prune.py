@@ -15,12 +15,12 @@ from pathlib import Path
 from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from curation.download import STAGE as DOWNLOAD
 from curation.export_lock import exporting
 from curation.export_plan import SHARDS, newest_exports
 from curation.fetching import PARTIAL, VIDEOS
 from curation.materialise import CLIPS
 from curation.media import Removed, own, remove, settled
+from curation.orphans import STAGE as DOWNLOAD
 from curation.orphans import sweep
 from db.engine import Catalogue
 from db.models import Clip, ExportShard, Lease, Preview, Section, ShardClip, Video, now
