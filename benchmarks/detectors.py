@@ -198,14 +198,18 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
 
-    def progress(done: int, total: int) -> None:
-        print(f"\rmaking clips: {done}/{total}", end="" if done < total else "\n", file=sys.stderr, flush=True)
+    def progress(done: int, total: int, what: str = "making clips") -> None:
+        if sys.stderr.isatty() or done == total:
+            print(f"\r{what}: {done}/{total}", end="" if done < total else "\n", file=sys.stderr, flush=True)
 
     share = 0.2 if given.quick else 1.0
     clips = list(planted(given.seed, split=given.split, share=share, workers=given.workers, progress=progress))
     paths = sorted({clip.path for clip in clips} | {clip.detail["of"] for clip in clips if clip.fault == "duplicate"})
     with ProcessPoolExecutor(given.workers, multiprocessing.get_context("spawn")) as pool:
-        results = dict(zip(paths, pool.map(measured, paths, chunksize=4), strict=True))
+        results: dict[Path, Measured] = {}
+        for path, result in zip(paths, pool.map(measured, paths, chunksize=4), strict=True):
+            results[path] = result
+            progress(len(results), len(paths), "scoring")
     bounds = thresholds()
     ours = detectors(bounds)
     seen = judged(clips, results, bounds)
