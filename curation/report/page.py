@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from curation.histograms import histogram, score_names
 from curation.judging import judge
+from curation.report.agreement import agreement_table, learned, open_disputes
 from curation.report.charts import HEIGHT, WIDTH, Chart, histogram_chart, pace_chart
 from curation.report.funnel import Funnel, funnel
 from curation.report.pace import confirmed, sessions, sessions_table, without_batches
@@ -54,6 +55,9 @@ class Report:
     pace: Chart | None
     sessions: Table
     without_batches: tuple[tuple[str, int], ...]
+    agreement: Table
+    disputes: int
+    learned: str
     licences: Table
     splits: Table
     exports: Table
@@ -92,6 +96,9 @@ def gather(catalogue: Catalogue, *, pictures: int, now: datetime | None = None) 
             pace=pace_chart(found),
             sessions=sessions_table(found),
             without_batches=tuple(without_batches(session)),
+            agreement=agreement_table(session),
+            disputes=open_disputes(session),
+            learned=learned(session),
             licences=licences_table(session),
             splits=splits_table(session),
             exports=exports_table(session),

@@ -23,7 +23,7 @@ from curation.report.tables import MOST_VIDEOS
 from curation.report.text import clean, link
 from curation.rules import Rule, SavedRule
 from db.engine import Catalogue
-from db.models import Clip, Video
+from db.models import Clip, Decision, Video
 from db.states import ClipState
 from tests.browser.review_dataset import write_preview
 from tests.curation.report_dataset import HOSTILE, fill
@@ -244,3 +244,22 @@ def test_links_lead_to_the_web_alone() -> None:
         "",
     ):
         assert link(wrong) is None
+
+
+def test_agreement_disputes_and_what_is_learned(full: Catalogue) -> None:
+    with full.writing() as session:
+        clips = list(session.scalars(select(Clip.id).order_by(Clip.id)))
+        for number, clip in enumerate(clips[:20]):
+            verdict = "reject" if number % 4 == 0 else "accept"
+            session.add(Decision(clip_id=clip, annotator="<b>ada</b>", verdict=verdict))
+        session.flush()
+        for clip in clips[:4]:
+            session.add(Decision(clip_id=clip, annotator="bob", verdict="accept", review="second"))
+    report = gather(full, pictures=2)
+    (row,) = texts(report.agreement.rows)
+    assert row[:6] == ["<b>ada</b>", "bob", "4", "3", "0", "1"] and row[6] == "75%" and row[7] == "0.00"
+    assert report.disputes == 1
+    assert "decisions" in report.learned
+    page = render(report)
+    assert "&lt;b&gt;ada&lt;/b&gt;" in page and "<b>ada" not in page
+    assert "curate annotate --state disputed" in page
