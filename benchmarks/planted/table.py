@@ -20,12 +20,15 @@ class Judged:
 
 @dataclass(frozen=True, kw_only=True)
 class Detector:
-    """`faults` are what it is for. `neutral` are faults on which its flag is neither right nor wrong."""
+    """`faults` are what it is for. On `neutral` faults its flag is neither right nor wrong; nor on real footage without
+    a fault, if it is to be judged on `rendered` clips alone.
+    """
 
     name: str
     faults: tuple[str, ...]
     neutral: tuple[str, ...] = ()
     bound: str = ""
+    rendered: bool = False
 
 
 @dataclass(kw_only=True)
@@ -36,6 +39,7 @@ class Tally:
     positives: int = 0
     false: list[Judged] = field(default_factory=list)
     negatives: int = 0
+    unsure: int = 0  # flags on real footage that is not counted
 
     @property
     def recall(self) -> float:
@@ -55,6 +59,8 @@ def tally(clips: Iterable[Judged], detector: Detector) -> Tally:
         if clip.fault in detector.faults:
             counts.positives += 1
             counts.hits += raised
+        elif detector.rendered and clip.real:
+            counts.unsure += raised
         elif clip.fault not in detector.neutral:
             counts.negatives += 1
             if raised:
@@ -95,12 +101,10 @@ def by_detector(clips: Sequence[Judged], detectors: Sequence[Detector]) -> Itera
         places = Counter(" ".join(clip.row[:1]) if clip.fault else " ".join(clip.row) for clip in counts.false)
         on = ", ".join(f"{name} {count}" for name, count in places.most_common())
         real = sum(clip.real for clip in counts.false)
-        yield markdown_row(
-            [
-                detector.name, detector.bound, ", ".join(detector.faults), f"{counts.recall:.3f}",
-                f"{counts.precision:.3f}", str(len(counts.false) - real), str(real), on or "-",
-            ]
-        )  # fmt: skip
+        cells = [detector.name, detector.bound, ", ".join(detector.faults), f"{counts.recall:.3f}"]
+        cells += [f"{counts.precision:.3f}", str(len(counts.false) - real)]
+        cells += [f"({counts.unsure})" if detector.rendered else str(real), on or "-"]
+        yield markdown_row(cells)
 
 
 def ratio(part: float, whole: float) -> str:

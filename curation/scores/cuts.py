@@ -28,7 +28,9 @@ AFTER = 0.2  # s: a flash or a passer-by is over by then
 APART = 0.3  # s: jumps closer together are one cut
 DIFFERENT = 0.3  # least distance of the pictures before and after, of 1 for unrelated ones
 MOTION = 1.6  # times the distance that motion alone makes on the calmer side of the cut
-UNRELATED = 0.92  # a distance that is a cut whatever the motion
+UNRELATED = 0.85  # a distance that is a cut whatever the motion
+RETURN = 0.6  # what is nearer than that to a picture of the time before has come back after a flash
+VISIBLE = 3.0  # levels of mean luma difference: hue jumps in the dark that nobody sees are no cuts
 
 
 class HardCuts(Scorer):
@@ -38,7 +40,7 @@ class HardCuts(Scorer):
     settings: ClassVar[Mapping[str, Any]] = {
         "detector": "PySceneDetect AdaptiveDetector", "size": [90, 160], "ratio": RATIO, "content": CONTENT,
         "around": AROUND, "after": AFTER, "apart": APART, "different": DIFFERENT, "motion": MOTION,
-        "unrelated": UNRELATED,
+        "unrelated": UNRELATED, "return": RETURN, "visible": VISIBLE,
     }  # fmt: skip
 
     def __init__(self) -> None:
@@ -104,12 +106,15 @@ class HardCuts(Scorer):
             jumped = direction(after[0][1])
             known = [direction(luma) for time, luma in before if time >= begin - AFTER - 0.05]
             known = known or [direction(before[-1][1])]
-            # Every picture of the time before: what comes back after a flash was there before it.
-            across = min(distance(one, other) for one in known for other in (jumped, settled))
+            last = direction(before[-1][1])
+            across = min(distance(last, jumped), distance(last, settled))
+            returned = min(distance(one, other) for one in known for other in (jumped, settled)) < RETURN
+            visible = float(cv2.absdiff(before[-1][1], after[0][1]).mean()) >= VISIBLE
             # A side of a single frame has no motion to compare with; the other's counts then.
             sides = [distance(known[0], known[-1])] if len(known) > 1 else []
             sides += [distance(jumped, settled)] if len(after) > 1 else []
-            if across > max(DIFFERENT, min(UNRELATED, MOTION * min(sides, default=0.0))):
+            moving = min(UNRELATED, MOTION * min(sides, default=0.0))
+            if visible and not returned and across > max(DIFFERENT, moving):
                 self.cuts.append(begin)
 
 
