@@ -16,6 +16,8 @@ from db.models import Batch, BatchClip, Clip, Decision, Preview, Video
 from db.states import ClipState
 from db.verdicts import disputed
 
+SEPARATOR = "\x1f"  # in no id
+
 
 class Ranker(Protocol):
     """Orders clips for a review by how likely they are rejects. Used from one thread."""
@@ -67,8 +69,10 @@ class Offers:
         if self.order is Order.TIME:
             timed = offered.order_by(Video.created_at, Video.id, Clip.start, Clip.id)
             return [Choice(clip_id=clip) for clip in session.scalars(timed.limit(limit))]
-        ready = select(Clip.id).join(Preview).where(self.offered(review))
-        ids = list(session.scalars(ready)) or list(session.scalars(offered))
+        # As one text: 100,000 rows of one short text each take four times as long.
+        ready = select(func.aggregate_strings(Clip.id, SEPARATOR)).join(Preview).where(self.offered(review))
+        joined = session.scalar(ready)
+        ids = joined.split(SEPARATOR) if joined else list(session.scalars(offered))
         if self.ranker is not None:
             ranked = self.ranker.rank(session, ids, limit)
             return [Choice(clip_id=clip, suggestion=told, hint=hint) for clip, told, hint in ranked]

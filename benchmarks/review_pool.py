@@ -21,9 +21,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
+from planted.effects import RAMPS
 from planted.footage import KINDS, PIECES, REAL, Shot
 from planted.make import make, original_of, path_of
-from planted.plan import DISSOLVES, FADE_KINDS, FADES, RAMPS, Chooser, Spec
+from planted.plan import DISSOLVES, FADE_KINDS, FADES, Chooser, Spec
 from sqlalchemy import select
 
 from curation.preview import make_previews
@@ -38,8 +39,10 @@ from db.states import ClipState, VideoState, move_clips
 
 VIDEOS, CLIPS = 10, 5  # a group's, and good clips a video
 # A group's faults; of dissolves and fades each group has the next variants.
-FAULTS = ("hard-cut",) * 2 + ("dissolve",) * 3 + ("fade",) * 2 + ("pan",) * 2 + ("duplicate",) * 2
-FAULTS += ("letterbox", "frozen", "logo", "caption")
+FAULTS: tuple[str, ...] = (
+    *("hard-cut",) * 2, *("dissolve",) * 3, *("fade",) * 2, *("pan",) * 2, *("duplicate",) * 2,
+    "letterbox", "frozen", "logo", "caption",
+)  # fmt: skip
 WRONG = "wrong-content"  # of people, traffic and drawn films, in a data set of nature
 NATURE = ("ocean", "flower", "stream-of-water")  # real videos that belong there
 VARIED = ("sunset", "exposure-ramp", "flash", "sunset", "exposure-ramp")

@@ -126,9 +126,11 @@ class Review:
     """One simulated review. `found[n]`: faults among the clips of the first n + 1 batches."""
 
     order: str
+    clips: int = 0
     faults: int
     found: list[int] = field(default_factory=list)
     corrections: list[int] = field(default_factory=list)  # clicks so far if what is proposed was preselected
+    wrong: int = 0  # good clips that were proposed
     choosing: list[float] = field(default_factory=list)  # ms, of each batch
     told: list[tuple[float | None, float | None]] = field(default_factory=list)  # precision, recall, of each batch
     late: list[tuple[int, str]] = field(default_factory=list)  # batch and fault, of each fault in the order found
@@ -179,9 +181,11 @@ def _review(catalogue: Catalogue, bad: dict[str, str], order: str, seed: int) ->
         result.choosing.append(1000 * (time.perf_counter() - begin))
         verdicts = {cell.position: Verdict(accepted=cell.clip_id not in bad, share_seen=1) for cell in batch.cells}
         batches.confirm(batch.id, verdicts, 10.0)
+        result.clips += len(batch.cells)
         for cell in batch.cells:
             guessed = cell.suggestion is not None and cell.suggestion >= PROPOSED
             found += cell.clip_id in bad
+            result.wrong += guessed and cell.clip_id not in bad
             corrections += guessed != (cell.clip_id in bad)
             if cell.clip_id in bad:
                 result.late.append((len(result.found), bad[cell.clip_id]))

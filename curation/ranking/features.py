@@ -76,7 +76,7 @@ class Features:
 
     def rows(self, clips: Iterable[str]) -> NDArray[np.int64]:
         """Row numbers of those of `clips` that are known, in the order given."""
-        return np.array([self.row[clip] for clip in clips if clip in self.row], np.int64)
+        return np.array([row for row in map(self.row.get, clips) if row is not None], np.int64)
 
     def _read(self, session: Session, first: int) -> None:
         """Fill the columns of stored values, of the rows from `first` on."""

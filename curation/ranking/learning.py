@@ -1,8 +1,11 @@
 """What can be learned from the curator's decisions: a logistic regression on the clips' features.
 
-Standardised features, classes weighted by their frequency, ridge penalty. Small and linear on purpose: it is refitted
-after every batch, and each proposal can be explained by its largest terms. How good it is, is told on decisions that
-it was not fitted on, in folds that keep the clips of a video together.
+Standardised features, ridge penalty. Small and linear on purpose: it is refitted after every batch, and each proposal
+can be explained by its largest terms. How good it is, is told on decisions that it was not fitted on, in folds that
+keep the clips of a video together.
+
+What was judged so far is a biased sample, as the suspicious come first. So some clips that nobody has judged yet stand
+in for good ones, which most are, at a small weight: without them, all looks bad after a batch of rejects.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from curation.ranking import appearance
 
@@ -23,6 +27,7 @@ LEAST_OF_EACH = 5  # rejected and kept clips, before anything is learned
 FOLDS = 5
 PENALTY = 1.0  # C of scikit-learn: small is strict
 PROPOSED = 0.5
+UNJUDGED = 0.1  # weight of a clip that stands in for a good one
 TWO_SIDED = frozenset(appearance.NAMES)  # features of which less is as telling as more
 
 
@@ -49,8 +54,22 @@ class HeldOut:
 class Learned:
     """A fitted model."""
 
-    def __init__(self, features: NDArray[np.float32], rejected: NDArray[np.bool_], names: Sequence[str]) -> None:
-        """Fit on (N, F) features, NaN where missing, of N decided clips, at least one of each kind."""
+    def __init__(
+        self,
+        features: NDArray[np.float32],
+        rejected: NDArray[np.bool_],
+        names: Sequence[str],
+        unjudged: NDArray[np.float32] | None = None,
+    ) -> None:
+        """Fit on (N, F) features, NaN where missing, of N decided clips, at least one of each kind.
+
+        `unjudged`: (M, F), of clips that stand in for good ones.
+        """
+        if unjudged is None:
+            unjudged = features[:0]
+        weights = np.repeat([1.0, UNJUDGED], [len(features), len(unjudged)])
+        features = np.concatenate([features, unjudged])
+        rejected = np.concatenate([rejected, np.zeros(len(unjudged), bool)])
         self.names = tuple(names)
         self._one_sided = np.array([name not in TWO_SIDED for name in names], bool)
         with warnings.catch_warnings():
@@ -59,10 +78,11 @@ class Learned:
             mean, deviation = np.nanmean(features, axis=0), np.nanstd(features, axis=0)
         self._mean = np.nan_to_num(mean).astype(np.float32)
         self._scale = np.where(np.nan_to_num(deviation) > 1e-9, deviation, np.inf).astype(np.float32)
-        model = LogisticRegression(C=PENALTY, class_weight="balanced", max_iter=200)
-        with warnings.catch_warnings():
+        model = LogisticRegression(C=PENALTY, max_iter=200)
+        # More threads than one cost thirty times the fit of so small a model where other processes are busy.
+        with warnings.catch_warnings(), threadpool_limits(1):
             warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(self._standard(features), rejected)
+            model.fit(self._standard(features), rejected, weights)
         self._weights: NDArray[np.float64] = model.coef_[0]
         self._bias = float(model.intercept_[0])
 
@@ -102,15 +122,24 @@ class Learned:
         return np.asarray(np.nan_to_num(scaled, copy=False), np.float32)
 
 
-def learn(features: NDArray[np.float32], rejected: NDArray[np.bool_], names: Sequence[str]) -> Learned | None:
+def learn(
+    features: NDArray[np.float32],
+    rejected: NDArray[np.bool_],
+    names: Sequence[str],
+    unjudged: NDArray[np.float32] | None = None,
+) -> Learned | None:
     """The model for these decisions, or None while there are too few of either kind."""
     if min(int(rejected.sum()), int((~rejected).sum())) < LEAST_OF_EACH:
         return None
-    return Learned(features, rejected, names)
+    return Learned(features, rejected, names, unjudged)
 
 
 def held_out(
-    features: NDArray[np.float32], rejected: NDArray[np.bool_], videos: Sequence[str], names: Sequence[str]
+    features: NDArray[np.float32],
+    rejected: NDArray[np.bool_],
+    videos: Sequence[str],
+    names: Sequence[str],
+    unjudged: NDArray[np.float32] | None = None,
 ) -> HeldOut | None:
     """Cross-validation by video: each decision is predicted by a model that saw no clip of its video.
 
@@ -123,7 +152,7 @@ def held_out(
     proposed = np.zeros(len(rejected), bool)
     seen = np.zeros(len(rejected), bool)
     for train, test in folds.split(features, rejected, groups):
-        model = learn(features[train], rejected[train], names)
+        model = learn(features[train], rejected[train], names, unjudged)
         if model is not None:
             proposed[test] = model.probability(features[test]) >= PROPOSED
             seen[test] = True

@@ -22,6 +22,7 @@ UNSEEN = ("unreviewed", "manifest")  # annotators that looked at nothing
 HALF_WAY = 5  # rejects from which on the model counts as much as suspicion does
 EXPLORE = 8  # one cell in so many is for a clip that is unlike all others
 LEARNED_FROM = 3000  # decisions at most
+STANDING_IN = 300  # clips not yet judged, for good ones
 RETEST = 1.1  # times the decisions of the last test
 
 
@@ -81,25 +82,28 @@ class LearningRanker(SuspicionRanker):
     def rank(self, session: Session, clips: Sequence[str], limit: int) -> list[Ranked]:
         """The `limit` likeliest rejects of `clips`, the likeliest first, but for one rare clip in every `EXPLORE`."""
         self._features.load(session)
-        self.refit(session)
         rows = self._features.rows(clips)
+        self._refit(session, rows)
         each = self._suspicions(rows)
         told = total(each)
-        if self.model is None or not len(rows):
-            order = np.argsort(-told, kind="stable")[:limit]
-            return [self._ranked(rows[one], told[one], each[one]) for one in order]
         inputs = self._inputs(rows, each)
-        share = self._rejects / (self._rejects + HALF_WAY)
-        told = share * self.model.probability(inputs) + (1 - share) * told
+        if self.model is not None and len(rows):
+            share = self._rejects / (self._rejects + HALF_WAY)
+            told = share * self.model.probability(inputs) + (1 - share) * told
         chosen = explored(told, inputs[:, -1], limit)
         ranked = [self._ranked(rows[one], told[one], each[one]) for one in chosen]
+        if self.model is None or not len(rows):
+            return ranked
         return [
             one if one.hint or one.suggestion < HINTED else one._replace(hint=", ".join(map(word, names)) or None)
             for one, names in zip(ranked, self.model.reasons(inputs[chosen]), strict=True)
         ]
 
-    def refit(self, session: Session) -> None:
-        """Fit the model to the decisions that stand, and now and then test it on held-out ones."""
+    def _refit(self, session: Session, left: NDArray[np.int64]) -> None:
+        """Fit the model to the decisions that stand, and now and then test it on held-out ones.
+
+        `left`: rows of clips that are not judged yet.
+        """
         # Here, not above: scikit-learn is an extra, and takes a second to import.
         from curation.ranking.learning import held_out, learn
 
@@ -111,11 +115,14 @@ class LearningRanker(SuspicionRanker):
         rows, rejected = self._features.rows(known[one] for one in used), rejected[used]
         inputs = self._inputs(rows, self._suspicions(rows))
         columns = self._features.columns
-        self.model = learn(inputs, rejected, columns) if len(used) else None
+        some = np.random.default_rng(len(left)).permutation(left)[:STANDING_IN]
+        others = self._inputs(some, self._suspicions(some))
+        self.model = learn(inputs, rejected, columns, others) if len(used) else None
         if self.model is None:
             self.held_out, self._tested = None, 0
         elif not self._tested <= len(known) < RETEST * self._tested:
-            self.held_out = held_out(inputs, rejected, [self._features.videos[row] for row in rows], columns)
+            videos = [self._features.videos[row] for row in rows]
+            self.held_out = held_out(inputs, rejected, videos, columns, others)
             self._tested = len(known)
         self.told = self._tell(len(known))
 
