@@ -14,9 +14,9 @@ from sqlalchemy import select
 from annotation_server.batches import BatchStore
 from annotation_server.records import Mark, Order, Verdict
 from curation.ranking import appearance
-from curation.ranking.features import Features
+from curation.ranking.features import Features, rarity
 from curation.ranking.learning import LEAST_OF_EACH, held_out, learn
-from curation.ranking.ranker import LearningRanker, SuspicionRanker
+from curation.ranking.ranker import EXPLORE, LEARNED_FROM, LearningRanker, SuspicionRanker, explored, sample
 from curation.ranking.suspicion import Bounds, suspicion
 from curation.recipes import keep_recipe
 from db.engine import Catalogue
@@ -240,3 +240,106 @@ def test_clips_that_come_later_are_taken_in(catalogue: Catalogue) -> None:
     for number, (name, value) in enumerate(zip(appearance.NAMES, look, strict=True)):
         assert value == pytest.approx(np.log1p(number) if name in appearance.RATIOS else number)
     assert np.isfinite(features.matrix[-1, : len(BOUNDS.names)]).all()
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.floats(0, 9) | st.just(float("nan"))), max_size=40),
+    st.integers(1, 50),
+)
+def test_one_cell_in_eight_is_for_the_rarest(clips: list[tuple[float, float]], limit: int) -> None:
+    told = np.array([each[0] for each in clips], np.float64)
+    rarity = np.array([each[1] for each in clips], np.float32)
+    chosen = explored(told, rarity, limit)
+    assert len(chosen) == len(set(chosen)) == min(limit, len(clips))
+    # An obvious twin: cell by cell, the best of what is left.
+    left = set(range(len(clips)))
+    for cell, one in enumerate(chosen):
+        rare = [n for n in left if np.isfinite(rarity[n])]
+        if cell % EXPLORE == EXPLORE - 1 and rare:
+            assert rarity[one] == max(rarity[n] for n in rare)
+        else:
+            assert told[one] == max(told[n] for n in left)
+        left.remove(one)
+
+
+def test_a_sample_of_many_decisions_keeps_the_rejects() -> None:
+    rejected = np.zeros(50_000, bool)
+    rejected[::100] = True
+    used = sample(rejected)
+    assert len(used) == LEARNED_FROM == len(set(used.tolist())) and rejected[used].sum() == 500
+    np.testing.assert_array_equal(used, sample(rejected))
+    assert rejected[sample(~rejected)].sum() == 500, "few keeps are all used as well"
+    assert sample(rejected[:200]).tolist() == list(range(200))
+    assert sample(np.zeros(0, bool)).tolist() == []
+
+
+def test_after_a_batch_of_rejects_not_all_looks_bad() -> None:
+    """The suspicious come first, so that most of what was judged is bad, and all else is unlike it."""
+    rng = np.random.default_rng(5)
+    good, bad = rng.standard_normal((500, 6)).astype(np.float32), rng.standard_normal((20, 6)).astype(np.float32)
+    bad[:, 0] += 6
+    good[:5, 0] += 4  # what was suspicious and good
+    features = np.concatenate([bad, good[:5]])
+    rejected = np.arange(25) < 20
+    alone, better = learn(features, rejected, list("abcdef")), learn(features, rejected, list("abcdef"), good[5:200])
+    assert alone is not None and better is not None
+    wrong = (better.probability(good[200:]) >= 0.5).sum()
+    assert wrong < 3 and wrong <= (alone.probability(good[200:]) >= 0.5).sum()
+    assert (better.probability(bad) >= 0.5).mean() > 0.9
+
+
+def test_reasons_say_what_is_so() -> None:
+    """A feature that speaks for a reject by its lack is said as less; of faults, a lack is no reason."""
+    rng = np.random.default_rng(6)
+    rejected = np.arange(60) % 3 == 0
+    features = 0.1 * rng.standard_normal((60, 3)).astype(np.float32)
+    features[:, 0] -= rejected  # "motion": rejects have less
+    features[:, 1] -= rejected  # a score: rejects have less of it
+    names = ["motion", "camera_motion", "unlike the rest"]
+    model = learn(features, rejected, names)
+    assert model is not None
+    bad = np.array([[-1, -1, 0]], np.float32)
+    assert model.probability(bad)[0] > 0.9 and model.reasons(bad)[0][0] == "less motion"
+    assert all("camera_motion" not in reason for reason in model.reasons(bad)[0])
+
+
+def test_what_is_odd_is_told_beside_its_video_and_beside_all(catalogue: Catalogue) -> None:
+    rng = np.random.default_rng(7)
+    looks = rng.random((CLIPS, len(appearance.NAMES))).astype("<f4")
+    looks += 5 * (np.arange(CLIPS) // 20)[:, None]  # videos look different
+    looks[33, 4] += 50
+    with catalogue.writing() as session:
+        for number in range(CLIPS):
+            session.get_one(Preview, f"clip-{number:05}").appearance = looks[number].tobytes()
+        session.get_one(Clip, "clip-00033").state = "filtered"
+    features, again = Features(scores=BOUNDS.names), Features(scores=BOUNDS.names)
+    with catalogue.reading() as session:
+        features.load(session)
+    with catalogue.writing() as session:
+        session.get_one(Clip, "clip-00033").state = "pending"
+    with catalogue.reading() as session:
+        features.load(session)
+        again.load(session)
+    name = appearance.NAMES[4]
+    unlike = features.matrix[:, features.columns.index(f"unlike its video: {name}")]
+    assert features.clips[int(unlike.argmax())] == "clip-00033" == features.clips[int(features.matrix[:, -1].argmax())]
+    values = looks[20:40, 4]
+    assert unlike[features.row["clip-00025"]] == pytest.approx(abs(looks[25, 4] - np.median(values)), abs=1e-5)
+    # Clips that come one by one end as if they had come together.
+    order = [features.row[clip] for clip in again.clips]
+    np.testing.assert_allclose(features.matrix[order], again.matrix, rtol=1e-5)
+    assert np.isnan(rarity(np.full((3, 2), np.nan, np.float32))).all()
+
+
+def test_what_is_rare_comes_up_before_anything_is_learned(catalogue: Catalogue) -> None:
+    looks = np.random.default_rng(8).random((CLIPS, len(appearance.NAMES))).astype("<f4")
+    looks[55] += 3  # no score tells of it
+    with catalogue.writing() as session:
+        for number in range(CLIPS):
+            session.get_one(Preview, f"clip-{number:05}").appearance = looks[number].tobytes()
+    with catalogue.reading() as session:
+        clips = [f"clip-{number:05}" for number in range(CLIPS)]
+        ranked = LearningRanker(BOUNDS).rank(session, clips, 25)
+        assert [each.clip_id for each in ranked].index("clip-00055") == EXPLORE - 1
+        assert ranked[EXPLORE - 1].hint is None and ranked[EXPLORE - 1].suggestion < 0.5, "rare is not bad"
+        assert SuspicionRanker(BOUNDS).rank(session, clips, 25)[EXPLORE - 1].clip_id != "clip-00055"
