@@ -56,4 +56,4 @@ def suspicion(values: NDArray[np.float32], bounds: Bounds) -> NDArray[np.float64
 
 def word(name: str) -> str:
     """A feature's name as a hint says it."""
-    return WORDS.get(name, name.replace("_", " ").removeprefix(UNLIKE))
+    return WORDS.get(name, name.replace(UNLIKE, "odd ").replace("_", " "))

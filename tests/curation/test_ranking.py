@@ -17,7 +17,7 @@ from curation.ranking import appearance
 from curation.ranking.features import Features, rarity
 from curation.ranking.learning import LEAST_OF_EACH, held_out, learn
 from curation.ranking.ranker import EXPLORE, LEARNED_FROM, LearningRanker, SuspicionRanker, explored, sample
-from curation.ranking.suspicion import Bounds, suspicion
+from curation.ranking.suspicion import Bounds, suspicion, word
 from curation.recipes import keep_recipe
 from db.engine import Catalogue
 from db.models import Clip, Decision, Preview, Score, Video
@@ -301,6 +301,11 @@ def test_reasons_say_what_is_so() -> None:
     bad = np.array([[-1, -1, 0]], np.float32)
     assert model.probability(bad)[0] > 0.9 and model.reasons(bad)[0][0] == "less motion"
     assert all("camera_motion" not in reason for reason in model.reasons(bad)[0])
+    assert [word(name) for name in ("camera_motion", "unlike its video: motion", "less still edges at the top")] == [
+        "camera",
+        "odd motion",
+        "less still edges at the top",
+    ]
 
 
 def test_what_is_odd_is_told_beside_its_video_and_beside_all(catalogue: Catalogue) -> None:
