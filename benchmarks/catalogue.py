@@ -27,12 +27,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from sqlalchemy import Connection, delete, insert, update
 
-from curation.export_plan import plan_export, wanted_clips
-from curation.export_recipe import ExportRecipe
-from curation.judging import apply, judge
+from curation.exporting.plan import plan_export, wanted_clips
+from curation.exporting.recipe import ExportRecipe
+from curation.filtering.judging import apply, judge
+from curation.filtering.rules import Rule, SavedRule
 from curation.preview import LEFT as PREVIEWS_LEFT
-from curation.rules import Rule, SavedRule
-from curation.split import SplitSettings, split_videos
+from curation.splitting.split import SplitSettings, split_videos
 from db.engine import CATALOGUE, Catalogue, create, open_catalogue
 from db.leases import Claims
 from db.models import Batch, BatchClip, Clip, Decision, Preview, Recipe, Score, Video

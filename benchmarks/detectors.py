@@ -31,10 +31,10 @@ from planted.table import Detector, Judged, by_detector, by_fault, markdown_row,
 import curation.scores
 from curation.errors import StageError
 from curation.probe import probe
-from curation.scenes import cluster
-from curation.score import SCORERS
 from curation.scores import Frame, measure
 from curation.scores.frame import frames
+from curation.scores.scenes import cluster
+from curation.scores.stage import SCORERS
 
 TARGET = 0.9
 PIECE = 5.0  # s

@@ -24,10 +24,10 @@ from pathlib import Path
 
 from sqlalchemy import select
 
+from curation.cutting.plan import CutRecipe
 from curation.decode import resized
-from curation.export import export_clips
-from curation.export_recipe import ExportRecipe
-from curation.plan import CutRecipe
+from curation.exporting.export import export_clips
+from curation.exporting.recipe import ExportRecipe
 from curation.sources import locate
 from db.engine import Catalogue, create, open_catalogue
 from db.models import Clip, Video

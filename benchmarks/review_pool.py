@@ -31,8 +31,8 @@ from curation.preview import make_previews
 from curation.probe import probe
 from curation.ranking.appearance import unpack
 from curation.recipes import keep_recipe
-from curation.scenes import update_scenes
-from curation.score import score_clips
+from curation.scores.scenes import update_scenes
+from curation.scores.stage import score_clips
 from db.engine import CATALOGUE, Catalogue, create, open_catalogue
 from db.models import Clip, Preview, Video
 from db.states import ClipState, VideoState, move_clips

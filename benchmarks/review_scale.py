@@ -12,8 +12,8 @@ from sqlalchemy import insert
 
 from annotation_server.batches import BatchStore
 from annotation_server.records import Order, Verdict
+from curation.filtering.recommended import recommended
 from curation.ranking import appearance
-from curation.recommended import recommended
 from db.engine import Catalogue, create
 from db.models import Clip, Decision, Preview, Recipe, Score, Video
 from db.states import ClipState, VideoState

@@ -23,12 +23,12 @@ from sqlalchemy.orm import Session
 
 from annotation_server.batches import PROPOSED, BatchStore
 from annotation_server.records import Order, Verdict
-from curation.judging import apply, judge
+from curation.filtering.judging import apply, judge
+from curation.filtering.recommended import recommended
+from curation.filtering.rules import proposed, store
 from curation.ranking.ranker import LearningRanker, SuspicionRanker
 from curation.ranking.suspicion import Bounds
-from curation.recommended import recommended
-from curation.rules import proposed, store
-from curation.scenes import update_scenes
+from curation.scores.scenes import update_scenes
 from db.engine import Catalogue, create, open_catalogue
 from db.models import Clip, Fingerprint, Preview, Recipe, Score, Video
 from db.states import ClipState, VideoState

@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import func, insert, select
 
-from curation.scenes import cluster, update_scenes
 from curation.scores.fingerprints import BITS, WORDS
+from curation.scores.scenes import cluster, update_scenes
 from db.engine import create, open_catalogue
 from db.models import Clip, Fingerprint, Recipe, Video
 
@@ -95,7 +95,7 @@ def update_alone(folder: Path) -> tuple[float, float, float]:
     code = """
 import sys, time
 from pathlib import Path
-from curation.scenes import update_scenes
+from curation.scores.scenes import update_scenes
 from db.engine import open_catalogue
 with open_catalogue(Path(sys.argv[1])) as catalogue:
     for _ in range(2):

@@ -25,9 +25,9 @@ import cv2
 import numpy as np
 
 from curation.probe import VideoInfo, probe
-from curation.score import SCORERS, Job, score
 from curation.scores import Scorer, measure
 from curation.scores.frame import frames
+from curation.scores.stage import SCORERS, Job, score
 from curation.scores.variance import Variance
 
 ALONE_TARGET, ALL_TARGET, WORKERS_TARGET, MEMORY_TARGET_MB = 1.8, 2.5, 1.7, 300
@@ -71,7 +71,7 @@ def peak_memory(path: Path, repeat: int) -> float:
 import sys
 from pathlib import Path
 from curation.probe import probe
-from curation.score import SCORERS
+from curation.scores.stage import SCORERS
 from curation.scores import measure
 from curation.scores.frame import frames
 info = probe(Path(sys.argv[1]))

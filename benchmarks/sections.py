@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from curation.download import DownloadSettings, download
-from curation.plan import CutRecipe
+from curation.cutting.plan import CutRecipe
+from curation.downloading.download import DownloadSettings, download
 from db.engine import create
 from tests.conftest import write_video
 from tests.curation.download_cases import Quiet, add, lengthened

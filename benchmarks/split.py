@@ -23,13 +23,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from sqlalchemy import delete, insert, select
 
-from curation.prune import prune
-from curation.published import write_published
-from curation.publishing import publish
-from curation.rebuilding import add_published
-from curation.split import SplitSettings, split_videos
-from curation.verify_published import compare
-from curation.verify_rows import component_faults, decision_faults
+from curation.publishing.publish import publish
+from curation.publishing.published import write_published
+from curation.publishing.rebuilding import add_published
+from curation.splitting.split import SplitSettings, split_videos
+from curation.upkeep.prune import prune
+from curation.verifying.published import compare
+from curation.verifying.rows import component_faults, decision_faults
 from db.engine import Catalogue, create
 from db.models import Clip, Decision, Export, ExportShard, Recipe, Shard, ShardClip, Split, Video
 from db.recipes import recipe_hash

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
-from curation.cut import fail_video
+from curation.cutting.cut import fail_video
 from curation.decode import Resizer, decode, pixel_aspect, plane
 from curation.errors import ErrorClass, StageError
 from curation.ranking.appearance import Appearance

@@ -61,7 +61,7 @@ def _videos(session: Session) -> Iterator[dict[str, Any]]:
 
 
 def _clips(session: Session) -> Iterator[dict[str, Any]]:
-    from curation.export import newest_shards  # late: decoders and HDF5 come with it
+    from curation.exporting.export import newest_shards  # late: decoders and HDF5 come with it
 
     splits = {video: name for video, name in session.execute(select(Split.video_id, Split.name))}
     shards = newest_shards(session)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import click
 
-from curation.adding import Added, add_found
 from curation.commands.common import (
     Dataset,
     Failure,
@@ -20,6 +19,7 @@ from curation.commands.common import (
     next_command,
 )
 from curation.errors import StageError
+from curation.finding.adding import Added, add_found
 from curation.importers.kinetics import Brought, Source, bring_in, gather
 from curation.importers.layout import LayoutError
 from curation.importers.ranges_csv import Ranged, read_ranges

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from curation.commands.common import Dataset, Failure, Outcome, UsageFault, choose, next_command
-from curation.export import tools
-from curation.export_recipe import ExportRecipe
-from curation.published import ManifestError
-from curation.rebuilding import add_published, manifests
-from curation.verify_published import compare
+from curation.exporting.export import tools
+from curation.exporting.recipe import ExportRecipe
+from curation.publishing.published import ManifestError
+from curation.publishing.rebuilding import add_published, manifests
+from curation.verifying.published import compare
 from db.engine import Catalogue
 
 

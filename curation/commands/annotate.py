@@ -184,8 +184,8 @@ def _ranker(order: str) -> SuspicionRanker | None:
     """What ranks the clips in an order that needs it."""
     if order not in ("suspicious", "learned"):
         return None
+    from curation.filtering.recommended import recommended
     from curation.ranking.suspicion import Bounds
-    from curation.recommended import recommended
 
     rule = recommended()
     bounds = Bounds(minimum=rule.minimum, maximum=rule.maximum)

@@ -10,14 +10,14 @@ from sqlalchemy import func, select
 
 from curation.commands.common import Dataset, Outcome, UsageFault, choose, dataset_options, finish, next_command
 from curation.commands.stage import count, failures, outcome, with_bar, workers_option
-from curation.cut import cut_otherwise, cut_videos, videos_to_cut
-from curation.cut_published import cut_published
-from curation.cut_published import left as published_left
-from curation.materialise import FileRecipe, sizes, unfit
-from curation.materialise import left as files_left
-from curation.materialise import materialise as materialise_clips
-from curation.plan import CutRecipe
-from curation.rebuilding import changed_sources
+from curation.cutting.cut import cut_otherwise, cut_videos, videos_to_cut
+from curation.cutting.materialise import FileRecipe, sizes, unfit
+from curation.cutting.materialise import left as files_left
+from curation.cutting.materialise import materialise as materialise_clips
+from curation.cutting.plan import CutRecipe
+from curation.cutting.published import cut_published
+from curation.cutting.published import left as published_left
+from curation.publishing.rebuilding import changed_sources
 from curation.stages import Result
 from db.engine import Catalogue
 from db.models import Clip

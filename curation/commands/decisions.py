@@ -9,8 +9,8 @@ import click
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from curation.agreement import Agreement, agreements
 from curation.commands.common import Dataset, UsageFault, dataset_options
+from curation.ranking.agreement import Agreement, agreements
 from db.models import Clip, Decision
 from db.verdicts import Standing, disputed
 

@@ -20,8 +20,8 @@ def doctor(dataset: Dataset) -> None:
     Works anywhere; in a dataset folder its catalogue is looked at too. Nothing is changed. Leaves with status 1 if
     something that is needed is missing; what is only good to have is a warning.
     """
-    from curation import doctor as machine_checks
-    from curation import doctor_dataset as dataset_checks
+    from curation.upkeep import doctor as machine_checks
+    from curation.upkeep import doctor_dataset as dataset_checks
 
     checks = [
         *machine_checks.machine(today=datetime.now(UTC).date()),

@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from curation.board import Board
 from curation.commands.common import (
     Dataset,
     Failure,
@@ -23,13 +22,14 @@ from curation.commands.common import (
 )
 from curation.commands.cut import recipe_of, recipe_options
 from curation.commands.live import shown
-from curation.download import DownloadSettings, Stopped
-from curation.download import download as download_videos
-from curation.download_report import DownloadReport, PausedSite
+from curation.downloading.board import Board
+from curation.downloading.download import DownloadSettings, Stopped
+from curation.downloading.download import download as download_videos
+from curation.downloading.pauses import site_name
+from curation.downloading.report import DownloadReport, PausedSite
 from curation.errors import ErrorClass
-from curation.pauses import site_name
 from curation.providers.cookies import BROWSERS, browser_cookies, read_cookies
-from curation.rebuilding import changed_sources
+from curation.publishing.rebuilding import changed_sources
 
 INTERRUPTED = 130  # the shell's status for Ctrl-C
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}

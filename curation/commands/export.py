@@ -21,12 +21,12 @@ from curation.commands.common import (
     progress,
 )
 from curation.commands.stage import workers_option
-from curation.export import SHARD_BYTES, ExportResult, NothingAcceptedError, accept_unreviewed, export_clips
-from curation.export_diff import NoSuchVersionError, diff_versions
-from curation.export_lock import ExportBusyError
-from curation.export_plan import SplitMissingError
-from curation.export_recipe import ExportRecipe, FormatName
-from curation.rebuilding import prescribed
+from curation.exporting.diff import NoSuchVersionError, diff_versions
+from curation.exporting.export import SHARD_BYTES, ExportResult, NothingAcceptedError, accept_unreviewed, export_clips
+from curation.exporting.lock import ExportBusyError
+from curation.exporting.plan import SplitMissingError
+from curation.exporting.recipe import ExportRecipe, FormatName
+from curation.publishing.rebuilding import prescribed
 from db.engine import Catalogue
 from db.shards import Codec
 

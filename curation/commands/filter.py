@@ -11,9 +11,9 @@ import click
 from sqlalchemy.orm import Session
 
 from curation.commands.common import Dataset, Outcome, UsageFault, dataset_options, finish, next_command
-from curation.histograms import Histogram, histogram, score_names, text_bars
-from curation.judging import Verdicts, apply, judge
-from curation.rules import (
+from curation.filtering.histograms import Histogram, histogram, score_names, text_bars
+from curation.filtering.judging import Verdicts, apply, judge
+from curation.filtering.rules import (
     DEFAULT,
     DEFAULT_NAME,
     Rule,
@@ -141,7 +141,7 @@ class Wanted:
     def _rule(self) -> Rule:
         minimum, maximum = dict(self.minimum), dict(self.maximum)
         if self.recommended:
-            from curation.recommended import recommended  # late: brings all scorers
+            from curation.filtering.recommended import recommended  # late: brings all scorers
 
             published = recommended()
             minimum, maximum = {**published.minimum, **minimum}, {**published.maximum, **maximum}
@@ -157,7 +157,7 @@ def _refuse_unknown(session: Session, rule: Rule) -> None:
     stored = set(score_names(session))
     if rule.scores <= stored:
         return
-    from curation.recommended import known_names  # late: brings all scorers
+    from curation.filtering.recommended import known_names  # late: brings all scorers
 
     known = stored | known_names()
     if unknown := sorted(rule.scores - known):
@@ -288,7 +288,7 @@ def _draw(
     """Draw what was asked for; returns what to say of it."""
     if png is None and plots is None:
         return []
-    from curation.plots import draw  # late: matplotlib takes a second to load
+    from curation.filtering.plots import draw  # late: matplotlib takes a second to load
 
     remarks = []
     if png is not None:

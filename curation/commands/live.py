@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from curation.board import Board, Snapshot
+from curation.downloading.board import Board, Snapshot
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -21,7 +21,7 @@ MEGABYTE = 1_000_000
 
 
 class Shown:
-    """The progress that `curation.download` reports to; the board has the numbers."""
+    """The progress that `curation.downloading.download` reports to; the board has the numbers."""
 
     def __init__(self, console: Console | None) -> None:
         self._console = console

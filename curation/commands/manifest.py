@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from curation.commands.common import Dataset, Outcome, UsageFault, dataset_options, finish, next_command
-from curation.published import write_published
-from curation.publishing import NothingToPublishError, Publication, UnfitToPublishError, publish
+from curation.publishing.publish import NothingToPublishError, Publication, UnfitToPublishError, publish
+from curation.publishing.published import write_published
 
 DEFAULT = "published.json"  # in the dataset folder
 

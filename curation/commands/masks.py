@@ -20,8 +20,8 @@ from curation.commands.common import (
     progress,
 )
 from curation.commands.stage import perform_on_clips, workers_option
-from curation.masks import count_masks, import_masks, remove_masks
-from curation.motion_masks import THRESHOLD, MotionRecipe, clips_without, make_motion_masks
+from curation.masks.given import count_masks, import_masks, remove_masks
+from curation.masks.motion import THRESHOLD, MotionRecipe, clips_without, make_motion_masks
 from db.engine import Catalogue
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from curation.commands.common import Dataset, Failure, Outcome, choose, dataset_options, finish, next_command
-from curation.export_lock import ExportBusyError
-from curation.prune import PruneReport
-from curation.prune import prune as prune_dataset
+from curation.exporting.lock import ExportBusyError
+from curation.upkeep.prune import PruneReport
+from curation.upkeep.prune import prune as prune_dataset
 
 MEGABYTE = 1_000_000
 

@@ -16,10 +16,10 @@ from curation.commands.common import (
     finish,
     next_command,
 )
+from curation.downloading.pauses import site_name
+from curation.downloading.retrying import Again, Retried
+from curation.downloading.retrying import retry as retry_failed
 from curation.errors import ErrorClass
-from curation.pauses import site_name
-from curation.retrying import Again, Retried
-from curation.retrying import retry as retry_failed
 
 
 @click.command()

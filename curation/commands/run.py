@@ -24,7 +24,7 @@ from curation.commands.preview import preview
 from curation.commands.score import score
 from curation.commands.split import split
 from curation.commands.stage import workers_option
-from curation.export import accept_unreviewed
+from curation.exporting.export import accept_unreviewed
 from curation.status import counts, failures
 
 

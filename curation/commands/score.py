@@ -6,8 +6,8 @@ import click
 
 from curation.commands.common import Dataset, Outcome, dataset_options, finish, next_command
 from curation.commands.stage import count, outcome, with_bar, workers_option
-from curation.scenes import repeats, update_scenes
-from curation.score import LEFT, incomplete, score_clips
+from curation.scores.scenes import repeats, update_scenes
+from curation.scores.stage import LEFT, incomplete, score_clips
 from db.engine import Catalogue
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from curation.adding import Added, states_of
 from curation.commands.add import outcome_of as outcome_of_add
 from curation.commands.common import (
     Dataset,
@@ -19,10 +18,11 @@ from curation.commands.common import (
     progress,
     report,
 )
+from curation.finding.adding import Added, states_of
 from curation.providers.hits import LICENSES, Hit, SearchProvider, SearchRefused, SearchStopped, Wanted
 
 if TYPE_CHECKING:
-    from curation.searching import SearchReport
+    from curation.finding.searching import SearchReport
     from db.engine import Catalogue
 
 PROVIDERS = ("youtube-api", "yt-dlp")
@@ -102,7 +102,7 @@ def search(
         )  # fmt: skip
     except ValueError as error:
         raise UsageFault(str(error)) from None
-    from curation.searching import first_hits, search
+    from curation.finding.searching import first_hits, search
 
     try:
         with dataset.open() as catalogue:
@@ -144,8 +144,8 @@ def _provider(
         )
     if endpoint is not None and not endpoint.startswith(("http://", "https://")):
         raise UsageFault(f"--api-endpoint {endpoint}: not a web address")
+    from curation.finding.quota import Ledger
     from curation.providers.youtube_api import NAME, ZONE, YouTubeApi
-    from curation.quota import Ledger
 
     return YouTubeApi(key.strip(), Ledger(catalogue, NAME, ZONE), endpoint=endpoint, daily_searches=daily)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import click
 
 from curation.commands.common import Dataset, Outcome, UsageFault, choose, dataset_options, finish, next_command
-from curation.split import HELD_OUT, LEAST_COMPONENTS, SplitResult, SplitSettings, split_videos
+from curation.splitting.split import HELD_OUT, LEAST_COMPONENTS, SplitResult, SplitSettings, split_videos
 from db.engine import Catalogue
 from db.shards import SPLITS
 

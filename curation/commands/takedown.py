@@ -18,9 +18,9 @@ from curation.commands.common import (
     progress,
 )
 from curation.errors import StageError
-from curation.export_lock import ExportBusyError
+from curation.exporting.lock import ExportBusyError
 from curation.providers.urls import identify_url, is_url
-from curation.takedown import TakenDown, resolve, take_down, unfinished
+from curation.upkeep.takedown import TakenDown, resolve, take_down, unfinished
 from db.engine import Catalogue
 
 MEGABYTE = 1_000_000

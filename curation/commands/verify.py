@@ -17,10 +17,10 @@ from curation.commands.common import (
     next_command,
     progress,
 )
-from curation.published import read_published
-from curation.verify import CheckedFolder, CheckedShard, Fault, check_folder, check_shard
-from curation.verify_catalogue import NothingExportedError, check_dataset
-from curation.verify_published import compare, compare_folder
+from curation.publishing.published import read_published
+from curation.verifying.catalogue import NothingExportedError, check_dataset
+from curation.verifying.published import compare, compare_folder
+from curation.verifying.verify import CheckedFolder, CheckedShard, Fault, check_folder, check_shard
 from db.engine import Catalogue
 
 

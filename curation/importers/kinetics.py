@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from curation.adding import queue_new
+from curation.finding.adding import queue_new
 from curation.importers.queueing import complete
 from curation.importers.ranges_csv import Ranged
 from curation.providers.found import Found

@@ -19,10 +19,10 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from curation.checked import Checked
 from curation.classify import classify
+from curation.downloading.checked import Checked
+from curation.downloading.fetching import VIDEOS
 from curation.errors import ErrorClass, StageError
-from curation.fetching import VIDEOS
 from curation.importers.census import Census
 from curation.importers.layout import Made, Refused
 from curation.importers.lossless import SUFFIX, write_lossless

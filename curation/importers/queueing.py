@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import bindparam, func, select, update
 
-from curation.adding import CHUNK, add_found
+from curation.finding.adding import CHUNK, add_found
 from curation.providers.found import Found
 from db.engine import Catalogue
 from db.models import Video

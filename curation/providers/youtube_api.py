@@ -19,10 +19,10 @@ import httplib2
 from googleapiclient.discovery import build
 from googleapiclient.errors import HttpError
 
+from curation.finding.quota import Bucket, Ledger, QuotaSpent, when
 from curation.providers import youtube
 from curation.providers.hits import Hit, HitPage, SearchRefused, SearchStopped, StaleToken, Wanted, Window
 from curation.providers.youtube_errors import ApiError, Kind, judge
-from curation.quota import Bucket, Ledger, QuotaSpent, when
 
 NAME = "youtube-api"
 ZONE = ZoneInfo("America/Los_Angeles")

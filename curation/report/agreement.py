@@ -6,10 +6,10 @@ import importlib.util
 
 from sqlalchemy.orm import Session
 
-from curation.agreement import agreements
+from curation.filtering.recommended import recommended
+from curation.ranking.agreement import agreements
 from curation.ranking.ranker import LearningRanker, People
 from curation.ranking.suspicion import Bounds
-from curation.recommended import recommended
 from curation.report.tables import Cell, Table
 from curation.report.text import clean
 from db.verdicts import disputed

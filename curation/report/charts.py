@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from curation.histograms import Histogram
+from curation.filtering.histograms import Histogram
+from curation.filtering.rules import SavedRule, bounds
 from curation.report.pace import Session
 from curation.report.text import clean, moment
-from curation.rules import SavedRule, bounds
 
 WIDTH, HEIGHT = 300.0, 100.0  # of the drawn area; texts stand outside
 LEAST_BAR = 1.5  # so that a single clip among thousands is seen

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
-from curation.judging import Verdicts
+from curation.filtering.judging import Verdicts
 from curation.report.text import clean
 from curation.status import counts
 from db.models import Clip, Decision, Export, ExportShard, ShardClip, Split, Video

@@ -12,8 +12,9 @@ import jinja2
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from curation.histograms import histogram, score_names
-from curation.judging import judge
+from curation.filtering.histograms import histogram, score_names
+from curation.filtering.judging import judge
+from curation.filtering.rules import active_rules, bounds, saved_rules
 from curation.report.agreement import agreement_table, learned, open_disputes
 from curation.report.charts import HEIGHT, WIDTH, Chart, histogram_chart, pace_chart
 from curation.report.funnel import Funnel, funnel
@@ -30,7 +31,6 @@ from curation.report.tables import (
     videos_table,
 )
 from curation.report.text import clean, length
-from curation.rules import active_rules, bounds, saved_rules
 from db.engine import Catalogue
 from db.files import replacing
 from db.models import Clip, Video

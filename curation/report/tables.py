@@ -10,8 +10,8 @@ from pathlib import Path
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
+from curation.filtering.rules import SavedRule
 from curation.report.text import clean, length, link, moment, size
-from curation.rules import SavedRule
 from db.models import Clip, Export, ExportShard, Shard, ShardClip, Split, Video
 from db.states import ClipState
 

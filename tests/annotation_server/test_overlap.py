@@ -13,7 +13,7 @@ from sqlalchemy import select
 from annotation_server.batches import BatchStore
 from annotation_server.offers import shared
 from annotation_server.records import OpenBatch, Pass, Reason, Verdict
-from curation.agreement import agreements
+from curation.ranking.agreement import agreements
 from db.engine import Catalogue
 from db.models import Batch, BatchClip, Clip, Decision
 from db.verdicts import disputed

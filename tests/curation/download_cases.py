@@ -10,8 +10,8 @@ import av
 from av.video.stream import VideoStream
 from sqlalchemy import select
 
-from curation.adding import add_found
-from curation.download import DownloadReport, DownloadSettings, download
+from curation.downloading.download import DownloadReport, DownloadSettings, download
+from curation.finding.adding import add_found
 from curation.providers.folder import identify_file
 from curation.providers.urls import identify_url
 from db.engine import Catalogue

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.plan import CutRecipe, plan
+from curation.cutting.plan import CutRecipe, plan
 from curation.probe import probe
 from db.engine import Catalogue, create
 from db.models import Clip, Decision, Recipe, Split, Video

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from curation.rules import DEFAULT, Rule, proposed, store
+from curation.filtering.rules import DEFAULT, Rule, proposed, store
 from db.engine import Catalogue
 from db.models import (
     Batch,

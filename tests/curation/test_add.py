@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import select
 
-from curation.adding import add_found
 from curation.commands import main
+from curation.finding.adding import add_found
 from curation.providers.found import Found
 from db.engine import Catalogue
 from db.models import Query, Video

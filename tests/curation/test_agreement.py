@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.agreement import Agreement, agreements
+from curation.ranking.agreement import Agreement, agreements
 from db.models import Decision
 from db.verdicts import disputed
 from tests.browser.review_dataset import make_dataset

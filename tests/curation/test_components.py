@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.commands import main
-from curation.components import Tie, connect, leaks, tied
+from curation.splitting.components import Tie, connect, leaks, tied
 from db.engine import CATALOGUE, Catalogue, create, open_catalogue
 from db.models import Clip, Recipe, Split, Video
 from db.states import ClipState, VideoState
@@ -225,7 +225,7 @@ def test_a_hundred_thousand_clips_take_seconds(dataset: Path) -> None:
         sa.event.listen(
             catalogue.engine, "before_cursor_execute", lambda *arguments: statements.append(str(arguments[2]))
         )
-        from curation.split import SplitSettings, split_videos
+        from curation.splitting.split import SplitSettings, split_videos
 
         result = split_videos(catalogue, SplitSettings())
     assert sum(result.videos.values()) == 2000

@@ -16,9 +16,9 @@ from click.testing import CliRunner, Result
 from packaging.requirements import Requirement
 from sqlalchemy import select, text
 
-from curation import doctor, doctor_dataset
 from curation.commands import main
-from curation.doctor import Check
+from curation.upkeep import doctor, doctor_dataset
+from curation.upkeep.doctor import Check
 from db.engine import CATALOGUE, Catalogue
 from db.models import Lease, Pause, Recipe, now
 

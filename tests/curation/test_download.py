@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from curation.download import DownloadSettings, download
+from curation.downloading.download import DownloadSettings, download
 from curation.errors import ErrorClass
 from db.engine import Catalogue, create
 from db.models import now

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from sqlalchemy import select
 
 from curation.commands import main
-from curation.download import DownloadSettings, Stopped, locate
+from curation.downloading.download import DownloadSettings, Stopped, locate
 from curation.errors import ErrorClass, StageError
 from db.engine import Catalogue
 from db.leases import claim, worker_name
@@ -141,7 +141,7 @@ def test_an_error_of_ours_ends_the_call_and_frees_the_lease(
     def broken(path: Path) -> None:
         raise ZeroDivisionError("a mistake in our code")
 
-    monkeypatch.setattr("curation.fetching.probe", broken)
+    monkeypatch.setattr("curation.downloading.fetching.probe", broken)
     with pytest.raises(ZeroDivisionError):
         fetch(catalogue)
     with catalogue.reading() as session:
@@ -161,7 +161,7 @@ def test_ctrl_c_stops_keeps_the_part_and_gives_back_the_leases(
         if server.sent.get("/a.mp4", 0) > len(movie) // 4:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("curation.download.time.sleep", interrupt)
+    monkeypatch.setattr("curation.downloading.download.time.sleep", interrupt)
     with pytest.raises(Stopped) as stopped:
         fetch(catalogue)
     monkeypatch.undo()
@@ -261,7 +261,7 @@ def test_a_download_killed_before_its_row_is_not_fetched_twice(
     def killed(*args: object, **kwargs: object) -> None:
         raise SystemExit
 
-    monkeypatch.setattr("curation.download.record_done", killed)
+    monkeypatch.setattr("curation.downloading.download.record_done", killed)
     fetch(catalogue)
     monkeypatch.undo()
     assert row(catalogue, video_id).state == VideoState.QUEUED and f"{video_id}.mp4" in files(catalogue)

@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 from sqlalchemy import select
 
 from curation.commands import main
+from curation.downloading.pauses import active, of_site, pause, paused, site_of, succeeded
 from curation.errors import ErrorClass, StageError
-from curation.pauses import active, of_site, pause, paused, site_of, succeeded
 from db.engine import Catalogue
 from db.models import Pause, Video, now
 from db.states import VideoState

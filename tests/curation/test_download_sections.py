@@ -13,12 +13,12 @@ from click.testing import CliRunner
 from sqlalchemy import select
 
 from curation.commands import main
-from curation.cut import cut_videos
+from curation.cutting.cut import cut_videos
+from curation.cutting.plan import CutRecipe
 from curation.decode import rgb
-from curation.download import Stopped
+from curation.downloading.download import Stopped
 from curation.errors import ErrorClass
-from curation.plan import CutRecipe
-from curation.score import score_clips
+from curation.scores.stage import score_clips
 from curation.sources import locate_clip
 from db.engine import Catalogue, create
 from db.models import Clip, Recipe, Section, Video
@@ -236,7 +236,7 @@ def test_a_section_that_went_missing_comes_back_alone(
 def test_a_taken_down_video_leaves_no_section(
     catalogue: Catalogue, server: FaultServer, long_movie: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from curation.fetching import Fetcher
+    from curation.downloading.fetching import Fetcher
 
     (video_id,) = add(catalogue, server.put("a.mp4", Page(body=long_movie)))
     placed = Fetcher._remove_others
@@ -276,7 +276,7 @@ def test_ctrl_c_amid_a_section(
         if server.sent_in_ranges.get("/a.mp4", 0) > 100_000 or time.monotonic() - begun > 30:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("curation.download.time.sleep", interrupt)
+    monkeypatch.setattr("curation.downloading.download.time.sleep", interrupt)
     with pytest.raises(Stopped) as stopped:
         fetch(catalogue, sections=RECIPE)
     monkeypatch.undo()

@@ -15,9 +15,9 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
-from curation.board import Board
 from curation.commands import live
 from curation.commands.live import render, shown, summary
+from curation.downloading.board import Board
 from db.engine import Catalogue
 from tests.curation.download_cases import add
 from tests.curation.fault_server import FaultServer, Page

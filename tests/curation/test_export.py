@@ -14,12 +14,12 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import select
 
-import curation.export_shards
+import curation.exporting.shards
 from curation.commands import main
-from curation.export import newest_shards
-from curation.export_lock import exporting
-from curation.export_recipe import ExportRecipe
-from curation.plan import CutRecipe
+from curation.cutting.plan import CutRecipe
+from curation.exporting.export import newest_shards
+from curation.exporting.lock import exporting
+from curation.exporting.recipe import ExportRecipe
 from db.engine import open_catalogue
 from db.models import Attempt, Clip, Decision, Lease, Shard, Video, now
 from db.recipes import recipe_hash
@@ -104,7 +104,7 @@ def test_accepted_clips_and_no_others_are_in_the_shards_of_their_split(dataset: 
 def test_nothing_to_do_decodes_nothing(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     export(dataset)
     before = bytes_of(dataset)
-    monkeypatch.setattr(curation.export_shards, "read_clip", None)
+    monkeypatch.setattr(curation.exporting.shards, "read_clip", None)
     told = export(dataset)
     assert (told["version"], told["new_version"], told["shards_kept"]) == (1, False, 3)
     assert told["remarks"] == ["nothing to do: version 1 holds all that can be exported"]

@@ -16,12 +16,12 @@ from click.testing import CliRunner
 from PIL import Image
 from sqlalchemy import select
 
-import curation.export_shards
+import curation.exporting.shards
 from curation.commands import main
-from curation.export import export_clips, newest_shards
-from curation.export_plan import Prescribed, newest_export, newest_exports
-from curation.export_recipe import FORMATS, ExportRecipe
-from curation.webdataset_reader import TarReader, open_shard
+from curation.exporting.export import export_clips, newest_shards
+from curation.exporting.plan import Prescribed, newest_export, newest_exports
+from curation.exporting.recipe import FORMATS, ExportRecipe
+from curation.exporting.webdataset_reader import TarReader, open_shard
 from db.engine import open_catalogue
 from db.models import Clip, Decision, Shard, Video
 from db.shards import Codec, ShardError, ShardReader, read_manifest
@@ -96,7 +96,7 @@ def test_twice_is_the_same_bytes_without_a_decode_and_one_clip_more_is_one_small
     assert (told["version"], told["clips"], told["shards_written"]) == (1, 7, 3)
     before = state_of(folder_of(dataset, way))
     with monkeypatch.context() as patch:
-        patch.setattr(curation.export_shards, "read_clip", None)  # a decode would call it
+        patch.setattr(curation.exporting.shards, "read_clip", None)  # a decode would call it
         again = export(dataset, *WAYS[way])
     assert (again["version"], again["new_version"], again["shards_kept"]) == (1, False, 3)
     assert state_of(folder_of(dataset, way)) == before

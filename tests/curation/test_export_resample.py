@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from curation.decode import resized
 from curation.errors import ErrorClass, StageError
+from curation.exporting.resample import Grid, fill, read_clip
 from curation.probe import probe
-from curation.resample import Grid, fill, read_clip
 from tests.curation.export_cases import moving_frames, write_video
 
 

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 
 from curation.commands import main
-from curation.export_side import masks_of_clips
-from curation.masks import mask_path, write_mask
-from curation.resample import Grid, fill, shown
+from curation.exporting.resample import Grid, fill, shown
+from curation.exporting.side import masks_of_clips
+from curation.masks.given import mask_path, write_mask
 from db.engine import open_catalogue
 from db.models import Clip, Extra, Mask, Video
 from db.shards import ShardReader

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from curation.adding import add_found
 from curation.commands import main
+from curation.finding.adding import add_found
 from curation.importers.kinetics import bring_in, gather, leaks
 from curation.importers.ranges_csv import read_ranges
 from curation.providers.urls import identify_url

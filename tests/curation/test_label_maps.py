@@ -18,7 +18,7 @@ from PIL import Image
 
 from curation.decode import resized
 from curation.errors import StageError
-from curation.label_maps import Geometry, decode_png, fit_labels, geometry, png_bytes, read_png, turned
+from curation.masks.label_maps import Geometry, decode_png, fit_labels, geometry, png_bytes, read_png, turned
 
 COLOURS = np.array([[16, 16, 16], [200, 30, 30], [30, 200, 30], [40, 40, 220], [235, 235, 235]], np.uint8)
 

@@ -12,12 +12,12 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import event, select
 
-import curation.masks
+import curation.masks.given
 from curation.commands import main
 from curation.commands.masks import read_classes
-from curation.label_maps import png_bytes, read_png
-from curation.masks import import_masks
-from curation.motion_masks import pixel_variance
+from curation.masks.given import import_masks
+from curation.masks.label_maps import png_bytes, read_png
+from curation.masks.motion import pixel_variance
 from db.engine import open_catalogue
 from db.files import sha256_of
 from db.models import Clip, Mask, Recipe, Section, Video
@@ -249,7 +249,7 @@ def test_a_kill_between_file_and_row_is_mended(dataset: Path, maps: Path, monkey
         def killed(*_: object) -> None:
             raise KeyboardInterrupt
 
-        patch.setattr(curation.masks, "keep_recipe", killed)
+        patch.setattr(curation.masks.given, "keep_recipe", killed)
         result = CliRunner().invoke(main, ["masks", "--dataset", str(dataset), "--from", str(maps)])
         assert result.exit_code == 1
     assert rows(dataset) == {}

@@ -16,10 +16,10 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 
 from curation.commands import main
+from curation.cutting.materialise import FileRecipe, Job, make_file
+from curation.cutting.plan import CutRecipe, plan
 from curation.decode import decode, rgb
 from curation.errors import StageError
-from curation.materialise import FileRecipe, Job, make_file
-from curation.plan import CutRecipe, plan
 from curation.probe import probe
 from db.engine import open_catalogue
 from db.models import Clip, Preview, Recipe, Video

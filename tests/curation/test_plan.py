@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.plan import CutRecipe, plan, starts
+from curation.cutting.plan import CutRecipe, plan, starts
 from curation.probe import VideoInfo
 
 

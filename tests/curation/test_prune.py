@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 
-import curation.prune
+import curation.upkeep.prune
 from curation.commands import main
 from db.engine import open_catalogue
 from db.models import Clip, Decision, Lease, Preview, Recipe, Video, now
@@ -151,15 +151,15 @@ def test_leftovers_go_and_work_in_progress_stays(dataset: Path) -> None:
 
 def test_a_prune_that_is_killed_is_finished_by_the_next(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     curate(dataset, "cut", "--materialise", "--workers", "1")
-    real: Callable[..., None] = curation.prune.remove
+    real: Callable[..., None] = curation.upkeep.prune.remove
 
     def killed(*_arguments: Any, **_options: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(curation.prune, "remove", killed)
+    monkeypatch.setattr(curation.upkeep.prune, "remove", killed)
     with pytest.raises((KeyboardInterrupt, AssertionError)):
         curate(dataset, "prune")
-    monkeypatch.setattr(curation.prune, "remove", real)
+    monkeypatch.setattr(curation.upkeep.prune, "remove", real)
     assert videos(dataset)["file-a"].pruned_at is not None
     assert (dataset / "videos" / "a.mp4").exists()
     # Its row gave the file up: whatever it is called after the video's id goes.

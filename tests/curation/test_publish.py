@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 
 from curation.commands import main
-from curation.published import read_published
+from curation.publishing.published import read_published
 from db.engine import create, open_catalogue
 from db.models import Clip, Decision, Split, Video
 from db.shards import read_manifest

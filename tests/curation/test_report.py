@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from sqlalchemy import insert, select, update
 
 from curation.commands import main
-from curation.histograms import Bin, Histogram
+from curation.filtering.histograms import Bin, Histogram
+from curation.filtering.rules import Rule, SavedRule
 from curation.report.charts import HEIGHT, WIDTH, histogram_chart
 from curation.report.pace import Confirmed, sessions
 from curation.report.page import Report, gather, render
 from curation.report.tables import MOST_VIDEOS
 from curation.report.text import clean, link
-from curation.rules import Rule, SavedRule
 from db.engine import Catalogue
 from db.models import Clip, Decision, Video
 from db.states import ClipState

@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import select
 
-from curation.adding import add_found
 from curation.commands import main
 from curation.errors import ErrorClass
+from curation.finding.adding import add_found
 from curation.providers.youtube import video
 from db.engine import Catalogue
 from db.models import Clip, Pause, Preview, Recipe, Video, now

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from curation.commands import main
-from curation.histograms import histogram, round_steps, score_names, text_bars
-from curation.judging import apply, judge
-from curation.rules import DEFAULT, Rule, SavedRule, proposed, saved_rules, store, without
+from curation.filtering.histograms import histogram, round_steps, score_names, text_bars
+from curation.filtering.judging import apply, judge
+from curation.filtering.rules import DEFAULT, Rule, SavedRule, proposed, saved_rules, store, without
 from db.engine import Catalogue
 from db.models import Clip, Recipe
 from db.models import Rule as RuleRow
@@ -298,7 +298,7 @@ def test_a_dry_run_changes_nothing_and_says_what_the_call_then_does(catalogue: C
 
 
 def test_the_recommended_rule_takes_the_published_thresholds(catalogue: Catalogue) -> None:
-    from curation.recommended import known_names, recommended
+    from curation.filtering.recommended import known_names, recommended
 
     published = recommended()
     assert published.minimum == {"variance": 0.001}

@@ -16,7 +16,7 @@ from sqlalchemy import delete, select, update
 
 from curation.commands import main
 from curation.demo.encode import reupload_frames, write_video
-from curation.scenes import SceneSettings, cluster, repeats, unpacked, update_scenes
+from curation.scores.scenes import SceneSettings, cluster, repeats, unpacked, update_scenes
 from db.engine import Catalogue, open_catalogue
 from db.models import Clip, Fingerprint, Recipe, Video
 from tests.curation.score_cases import HEIGHT, U8, WIDTH, foam, land

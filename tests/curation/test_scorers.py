@@ -12,13 +12,12 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from curation import score as stage
-from curation.cut import cut_videos
-from curation.plan import CutRecipe
+from curation.cutting.cut import cut_videos
+from curation.cutting.plan import CutRecipe
 from curation.probe import probe
-from curation.score import score_clips
-from curation.scores import ArrayFrame, Frame, Scorer, measure
+from curation.scores import ArrayFrame, Frame, Scorer, measure, stage
 from curation.scores.frame import frames, medium_size
+from curation.scores.stage import score_clips
 from curation.scores.variance import Variance
 from db.engine import Catalogue
 from db.models import Clip, Fingerprint, Score, Video

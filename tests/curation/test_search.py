@@ -14,15 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from curation.adding import add_found
 from curation.commands import main
+from curation.finding.adding import add_found
+from curation.finding.quota import Bucket, Ledger, QuotaSpent, when
+from curation.finding.searching import Progress, search
 from curation.providers import youtube_api
 from curation.providers.hits import Hit, HitPage, SearchStopped, Wanted, Window
 from curation.providers.urls import identify_url
 from curation.providers.youtube import CREATIVE_COMMONS, STANDARD, video
 from curation.providers.youtube_api import parse_duration
-from curation.quota import Bucket, Ledger, QuotaSpent, when
-from curation.searching import Progress, search
 from db.engine import Catalogue, create
 from db.models import Query, QuotaUse, Video
 from db.states import VideoState, move_video

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curation.cutting.plan import ClipPlan, CutRecipe, plan
 from curation.decode import rgb
+from curation.downloading.section_reader import reading
+from curation.downloading.sections import Range, planned_ranges, section_clip
 from curation.errors import ErrorClass, StageError
-from curation.plan import ClipPlan, CutRecipe, plan
 from curation.probe import VideoInfo, probe
 from curation.providers.ranges import LARGEST, SMALLEST, NotInParts, RangeFile
-from curation.section_reader import reading
-from curation.sections import Range, planned_ranges, section_clip
 from tests.curation.download_cases import MakeVideo, lengthened
 
 RECIPE = CutRecipe(length=1.0, max_clips=3, margin=1.0, spacing=1.0)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from curation.commands import main
-from curation.split import SplitSettings, assign, split_videos
+from curation.splitting.split import SplitSettings, assign, split_videos
 from db.engine import Catalogue, create
 from db.models import Clip, Recipe, Split, Video
 from db.states import ClipState, VideoState

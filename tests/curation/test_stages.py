@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select
 
-from curation.cut import cut_videos
+from curation.cutting.cut import cut_videos
+from curation.cutting.plan import CutRecipe
 from curation.errors import ErrorClass, StageError
-from curation.judging import apply, judge
-from curation.plan import CutRecipe
+from curation.filtering.judging import apply, judge
+from curation.filtering.rules import Rule, SavedRule
 from curation.preview import make_previews
-from curation.rules import Rule, SavedRule
-from curation.score import score_clips
+from curation.scores.stage import score_clips
 from curation.stages import Stage, run_stage
 from curation.status import counts, failures, listing
 from db.engine import Catalogue, create

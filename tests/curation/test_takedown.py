@@ -13,13 +13,13 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 
-import curation.export
-import curation.export_rewrite
-import curation.takedown
+import curation.exporting.export
+import curation.exporting.rewrite
+import curation.upkeep.takedown
 from curation.commands import main
-from curation.export_lock import exporting
+from curation.exporting.lock import exporting
+from curation.exporting.webdataset_reader import open_shard
 from curation.providers.found import video_id
-from curation.webdataset_reader import open_shard
 from db.engine import open_catalogue
 from db.models import Clip, Extra, Mask, Preview, Section, Shard, Video
 from db.shards import read_manifest
@@ -223,13 +223,13 @@ def test_runs_that_read_a_shard_of_it_are_named(dataset: Path, tmp_path: Path) -
 
 
 POINTS: dict[str, tuple[Any, str, int]] = {
-    "before anything is deleted": (curation.takedown, "_purge", 0),
-    "media deleted": (curation.takedown, "rewrite_exports", 0),
-    "first shard copied, not recorded": (curation.export_rewrite, "record", 0),
-    "first shard recorded": (curation.export_rewrite, "_replace", 1),
-    "before the manifest": (curation.export, "write_manifest", 0),
-    "new version, old files": (curation.takedown, "_delete_shards", 0),
-    "files deleted": (curation.takedown, "_note_in_manifests", 0),
+    "before anything is deleted": (curation.upkeep.takedown, "_purge", 0),
+    "media deleted": (curation.upkeep.takedown, "rewrite_exports", 0),
+    "first shard copied, not recorded": (curation.exporting.rewrite, "record", 0),
+    "first shard recorded": (curation.exporting.rewrite, "_replace", 1),
+    "before the manifest": (curation.exporting.export, "write_manifest", 0),
+    "new version, old files": (curation.upkeep.takedown, "_delete_shards", 0),
+    "files deleted": (curation.upkeep.takedown, "_note_in_manifests", 0),
 }
 
 

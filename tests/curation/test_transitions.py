@@ -142,7 +142,7 @@ def literal_logit(luma: list[np.ndarray], texture: list[np.ndarray]) -> float:
     """A window's logit written out from its frames: each one's nearest point on the segment between the ends."""
     from curation.scores.blend import INTERCEPT, WEIGHTS
 
-    def fit(frames: list[np.ndarray]) -> tuple[float, float, float, float, float]:
+    def fit(frames: list[np.ndarray]) -> tuple[float, float, float, float, float, float]:
         first, last = frames[0].astype(np.float64), frames[-1].astype(np.float64)
         span = last - first
         parts, away, energy = [0.0], [], []
@@ -154,12 +154,20 @@ def literal_logit(luma: list[np.ndarray], texture: list[np.ndarray]) -> float:
             energy.append(
                 np.mean(frame.astype(np.float64) ** 2) / ((1 - way) * np.mean(first**2) + way * np.mean(last**2))
             )
-        step = max(b - a for a, b in pairwise([*parts, 1.0]))
+        steps = [b - a for a, b in pairwise([*parts, 1.0])]
+        step, back = max(steps), sum(max(-each, 0) for each in steps)
         likeness = float(first @ last / np.sqrt((first @ first) * (last @ last)))
-        return float(np.mean(away) / np.mean(span**2)), step, likeness, float(min(energy)), float(np.mean(span**2))
+        return (
+            float(np.mean(away) / np.mean(span**2)),
+            step,
+            back,
+            likeness,
+            float(min(energy)),
+            float(np.mean(span**2)),
+        )
 
-    residual, step, _, _, _ = fit(luma)
-    texture_residual, texture_step, likeness, dip, span = fit(texture)
+    residual, step, back, _, _, _ = fit(luma)
+    texture_residual, texture_step, texture_back, likeness, dip, span = fit(texture)
     features = {
         "luma residual": np.log(np.clip(residual, 0.003, 3)),
         "texture residual": np.log(np.clip(texture_residual, 0.003, 3)),
@@ -168,6 +176,8 @@ def literal_logit(luma: list[np.ndarray], texture: list[np.ndarray]) -> float:
         "step": np.clip(step, 0, 1),
         "leap": max(np.clip(step, 0, 1) - 0.33, 0),
         "texture leap": max(np.clip(texture_step, 0, 1) - 0.36, 0),
+        "back": min(back, 1.0),
+        "texture back": min(texture_back, 1.0),
         "difference": np.log(np.sqrt(np.clip(span, 1, 1e4))),
     }
     return INTERCEPT + sum(WEIGHTS[name] * float(value) for name, value in features.items())

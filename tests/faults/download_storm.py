@@ -23,7 +23,7 @@ from typing import IO
 
 from sqlalchemy import select, text
 
-from curation.adding import add_found
+from curation.finding.adding import add_found
 from curation.providers.urls import identify_url
 from db.engine import Catalogue, create
 from db.models import Attempt, Lease, Video, now

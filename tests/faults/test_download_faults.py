@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from curation.adding import add_found
+from curation.finding.adding import add_found
 from curation.providers.urls import identify_url
 from db.engine import Catalogue, create
 from db.models import Attempt, Lease, Video, now
@@ -118,7 +118,10 @@ def test_killed_between_the_file_and_its_row(
 ) -> None:
     """Killed right before the row says done, and right after it: both are set right by the next call."""
     (video_id,) = add(catalogue, server.put("a.mp4", Page(body=movie)))
-    target = {"placed": "curation.download.record_done", "recorded": "curation.fetching.Fetcher.clean"}[moment]
+    target = {
+        "placed": "curation.downloading.download.record_done",
+        "recorded": "curation.downloading.fetching.Fetcher.clean",
+    }[moment]
     code = (
         "import os, signal, importlib\n"
         f"path = {target!r}.split('.')\n"

@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from curation.commands import main
-from curation.webdataset_reader import open_shard
+from curation.exporting.webdataset_reader import open_shard
 from tests.curation.export_cases import make_dataset
 
 ROOT = Path(__file__).parents[2]
@@ -44,30 +44,30 @@ from curation.commands import main
 main({arguments!r})
 """
 POINTS = {
-    "the first decode": ("curation.export_shards", "read_clip", "before", 1),
-    "a decode in a later shard": ("curation.export_shards", "read_clip", "after", 5),
+    "the first decode": ("curation.exporting.shards", "read_clip", "before", 1),
+    "a decode in a later shard": ("curation.exporting.shards", "read_clip", "after", 5),
     "a clip half in": ("db.shard_part:Part", "write", "after", 2),
     "all written, no name": ("db.shard_part:Part", "finish", "after", 2),
-    "named, not recorded": ("curation.export_shards", "record", "before", 2),
-    "in the recording": ("curation.export_shards", "record", "after", 2),
-    "recorded, next begins": ("curation.export", "make_shard", "after", 1),
-    "all recorded": ("curation.export", "_publish", "before", 1),
-    "before the manifest": ("curation.export", "write_manifest", "before", 1),
+    "named, not recorded": ("curation.exporting.shards", "record", "before", 2),
+    "in the recording": ("curation.exporting.shards", "record", "after", 2),
+    "recorded, next begins": ("curation.exporting.export", "make_shard", "after", 1),
+    "all recorded": ("curation.exporting.export", "_publish", "before", 1),
+    "before the manifest": ("curation.exporting.export", "write_manifest", "before", 1),
     "one manifest of two": ("db.manifest", "replacing", "before", 2),
-    "after the manifest": ("curation.export", "write_manifest", "after", 1),
-    "all but giving back": ("curation.export", "_publish", "after", 1),
+    "after the manifest": ("curation.exporting.export", "write_manifest", "after", 1),
+    "all but giving back": ("curation.exporting.export", "_publish", "after", 1),
 }
 # What is another in other codecs and formats.
 OTHER_POINTS = {
     "jpeg": {
         "a clip half in": ("db.shard_part:Part", "_append", "after", 2),
         "all written, no name": ("db.shard_part:Part", "finish", "after", 2),
-        "named, not recorded": ("curation.export_shards", "record", "before", 2),
+        "named, not recorded": ("curation.exporting.shards", "record", "before", 2),
     },
     "webdataset": {
-        "a clip half in": ("curation.webdataset:TarWriter", "_add", "after", 30),
-        "all written, no name": ("curation.webdataset", "sha256_of", "after", 2),
-        "named, not recorded": ("curation.export_shards", "record", "before", 2),
+        "a clip half in": ("curation.exporting.webdataset:TarWriter", "_add", "after", 30),
+        "all written, no name": ("curation.exporting.webdataset", "sha256_of", "after", 2),
+        "named, not recorded": ("curation.exporting.shards", "record", "before", 2),
         "one manifest of two": ("db.manifest", "replacing", "before", 2),
     },
 }
@@ -194,10 +194,10 @@ def test_a_full_disk_is_one_line_and_freeing_it_is_enough(
 def test_ctrl_c_leaves_no_part_and_the_next_one_completes(
     prepared: Path, tmp_path: Path, undisturbed: dict[str, dict[str, bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import curation.export_shards
+    import curation.exporting.shards
 
     dataset = Path(shutil.copytree(prepared, tmp_path / "set"))
-    real, calls = curation.export_shards.read_clip, []
+    real, calls = curation.exporting.shards.read_clip, []
 
     def interrupted(*arguments: Any, **named: Any) -> Any:
         calls.append(arguments)
@@ -205,7 +205,7 @@ def test_ctrl_c_leaves_no_part_and_the_next_one_completes(
             raise KeyboardInterrupt
         return real(*arguments, **named)
 
-    monkeypatch.setattr(curation.export_shards, "read_clip", interrupted)
+    monkeypatch.setattr(curation.exporting.shards, "read_clip", interrupted)
     result = CliRunner().invoke(main, options(dataset, "export"))
     assert result.exit_code == 1
     assert "Aborted" in result.output
@@ -219,7 +219,7 @@ def test_two_exports_at_once_one_works_and_one_says_so(prepared: Path, tmp_path:
     slow = """
 import sys, time
 sys.path.insert(0, {root!r})
-import curation.export_shards as place
+import curation.exporting.shards as place
 real = place.read_clip
 def slowly(*arguments, **options):
     sys.stdout.write("begun\\n")

@@ -75,13 +75,13 @@ def kill(folder: Path, target: tuple[str, str, str, int], *arguments: str) -> No
 
 
 TAKEDOWN = {
-    "buried": ("curation.takedown", "_purge", "before", 1),
+    "buried": ("curation.upkeep.takedown", "_purge", "before", 1),
     "some media deleted": ("pathlib:Path", "unlink", "after", 2),
     "a shard half copied": ("db.shard_part:Part", "write", "after", 1),
-    "copied, not recorded": ("curation.export_rewrite", "record", "before", 1),
+    "copied, not recorded": ("curation.exporting.rewrite", "record", "before", 1),
     "one manifest of two": ("db.manifest", "replacing", "before", 2),
-    "published": ("curation.takedown", "_delete_shards", "before", 1),
-    "deleted": ("curation.takedown", "_delete_shards", "after", 1),
+    "published": ("curation.upkeep.takedown", "_delete_shards", "before", 1),
+    "deleted": ("curation.upkeep.takedown", "_delete_shards", "after", 1),
 }
 
 
@@ -105,16 +105,16 @@ def test_a_killed_take_down_is_finished(prepared: Path, dataset: Path, tmp_path:
 
 def test_killed_clip_files_and_prunes_leave_nothing_half(dataset: Path) -> None:
     files = ["cut", "--materialise", "--workers", "1"]
-    kill(dataset, ("curation.materialise", "_encode", "after", 2), *files)
-    kill(dataset, ("curation.materialise", "_store", "before", 2), *files)
+    kill(dataset, ("curation.cutting.materialise", "_encode", "after", 2), *files)
+    kill(dataset, ("curation.cutting.materialise", "_store", "before", 2), *files)
     assert curate(dataset, *files)["failed"] == 0
     with open_catalogue(dataset) as catalogue, catalogue.reading() as session:
         clips = session.scalars(sa.select(Clip)).all()
     assert len(clips) == 6
     for clip in clips:
         assert probe(dataset / str(clip.path)).frames == clip.frame_count
-    kill(dataset, ("curation.prune", "remove", "before", 1), "prune")
-    kill(dataset, ("curation.prune", "_say_so", "after", 1), "prune")
+    kill(dataset, ("curation.upkeep.prune", "remove", "before", 1), "prune")
+    kill(dataset, ("curation.upkeep.prune", "_say_so", "after", 1), "prune")
     curate(dataset, "prune")
     assert curate(dataset, "export", "--size", "24")["clips"] == 6
     assert curate(dataset, "verify")["faults"] == 0

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from curation.adding import add_found
 from curation.commands.add import outcome_of
 from curation.commands.common import Dataset, Failure, UsageFault, dataset_options, finish
 from curation.errors import StageError
+from curation.finding.adding import add_found
 from curation.providers.folder import identify_file, list_folder
 from curation.providers.found import Found
 

@@ -1,0 +1,1 @@
+"""Label maps of frames: given by people or segmenters, or made of what moves."""
