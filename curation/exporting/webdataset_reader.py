@@ -1,4 +1,4 @@
-"""Reading back the tar files that `exporting.webdataset` writes: what verification and adoption need to know of them."""
+"""Reading back the tars that `exporting.webdataset` writes: what verification and adoption need to know of them."""
 
 from __future__ import annotations
 
