@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,31 +17,9 @@ from click.testing import CliRunner
 from curation.commands import main
 from curation.exporting.webdataset_reader import open_shard
 from tests.curation.export_cases import make_dataset
+from tests.faults.killing import run_killed
 
 ROOT = Path(__file__).parents[2]
-# The export, in a process that kills itself before or after the n-th call of a function.
-KILLED = """
-import importlib, itertools, os, sys
-sys.path.insert(0, {root!r})
-owner, name, when, number = {target!r}
-module, _, kind = owner.partition(":")
-place = importlib.import_module(module)
-place = getattr(place, kind) if kind else place
-real, calls = getattr(place, name), itertools.count(1)
-
-def wrapper(*arguments, **options):
-    call = next(calls)  # threads call it too
-    if call == number and when == "before":
-        os.kill(os.getpid(), 9)
-    result = real(*arguments, **options)
-    if call == number and when == "after":
-        os.kill(os.getpid(), 9)
-    return result
-
-setattr(place, name, wrapper)
-from curation.commands import main
-main({arguments!r})
-"""
 POINTS = {
     "the first decode": ("curation.exporting.shards", "read_clip", "before", 1),
     "a decode in a later shard": ("curation.exporting.shards", "read_clip", "after", 5),
@@ -125,9 +102,7 @@ def test_a_killed_export_leaves_nothing_half_and_the_next_one_completes(
     target: tuple[str, str, str, int],
 ) -> None:
     dataset = Path(shutil.copytree(prepared, tmp_path / "set"))
-    script = KILLED.format(root=str(ROOT), target=target, arguments=options(dataset, "export", way))
-    killed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    run_killed(target, options(dataset, "export", way))
     for name in shards(dataset, way):
         with open_shard(folder_of(dataset, way) / name) as reader:
             assert reader.damaged_clips() == []

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,31 +17,9 @@ from db.engine import open_catalogue
 from db.models import Clip, Recipe, Video
 from db.shards import ShardReader
 from tests.curation.export_cases import make_dataset
+from tests.faults.killing import run_killed
 
 ROOT = Path(__file__).parents[2]
-# A command, in a process that kills itself before or after the n-th call of a function.
-KILLED = """
-import importlib, itertools, os, sys
-sys.path.insert(0, {root!r})
-owner, name, when, number = {target!r}
-module, _, kind = owner.partition(":")
-place = importlib.import_module(module)
-place = getattr(place, kind) if kind else place
-real, calls = getattr(place, name), itertools.count(1)
-
-def wrapper(*arguments, **options):
-    call = next(calls)  # threads call it too
-    if call == number and when == "before":
-        os.kill(os.getpid(), 9)
-    result = real(*arguments, **options)
-    if call == number and when == "after":
-        os.kill(os.getpid(), 9)
-    return result
-
-setattr(place, name, wrapper)
-from curation.commands import main
-main({arguments!r})
-"""
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +44,7 @@ def curate(folder: Path, *arguments: str, status: int = 0) -> dict[str, Any]:
 
 def kill(folder: Path, target: tuple[str, str, str, int], *arguments: str) -> None:
     command = [arguments[0], "--dataset", str(folder), *arguments[1:]]
-    script = KILLED.format(root=str(ROOT), target=target, arguments=command)
-    killed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    run_killed(target, command)
 
 
 TAKEDOWN = {
