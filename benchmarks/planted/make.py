@@ -50,6 +50,7 @@ def planted(
     *,
     split: str = "train",
     share: float = 1.0,
+    pace: float = 1.0,
     faults: tuple[str | None, ...] | None = None,
     folder: Path | None = None,
     workers: int = 2,
@@ -57,12 +58,13 @@ def planted(
 ) -> Iterator[PlantedClip]:
     """Yield the clips of a seed: about 250 with faults and 200 clean ones, or a `share` of each sort.
 
-    `split` chooses the real shots: "train" and "test" share none. `faults` limits them (None: clean ones). Files are
+    `split` chooses the real shots: "train" and "test" share none. `pace` speeds
+    all shots up. `faults` limits them (None: clean ones). Files are
     kept in `folder` (by default in the system's temporary folder) and made only once.
     """
     folder = folder or Path(tempfile.gettempdir()) / "stillflow-planted"
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = [spec for spec in specs(seed, split, share) if faults is None or spec.fault in faults]
+    wanted = [spec for spec in specs(seed, split, share, pace) if faults is None or spec.fault in faults]
     waiting = [spec for spec in wanted if not path_of(spec, folder).exists()]
     if workers == 1 or len(waiting) < 4:
         for number, spec in enumerate(waiting):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -40,8 +40,8 @@ class Spec:
         return asdict(self)
 
 
-def specs(seed: int, split: str, share: float = 1.0) -> list[Spec]:
-    """The clips of a seed: all of `FAULTS` and `CLEAN`, or a share of each."""
+def specs(seed: int, split: str, share: float = 1.0, pace: float = 1.0) -> list[Spec]:
+    """The clips of a seed: all of `FAULTS` and `CLEAN`, or a share of each; `pace` times as fast."""
     if split not in ("train", "test"):
         raise ValueError(f"split is train or test, not {split!r}")
     chooser = Chooser(np.random.default_rng([seed, ("train", "test").index(split)]), split)
@@ -53,6 +53,8 @@ def specs(seed: int, split: str, share: float = 1.0) -> list[Spec]:
     for kind, count in CLEAN.items():
         for _ in range(max(1, round(count * share))):
             made.append(chooser.spec(len(made), None, kind, {}))
+    if pace != 1.0:
+        made = [replace(s, shots=tuple(replace(shot, speed=pace * shot.speed) for shot in s.shots)) for s in made]
     return made
 
 

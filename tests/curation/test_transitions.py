@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from curation.scores import ArrayFrame, measure
 from curation.scores import transitions as module
-from curation.scores.blend import MAX_LAG, WINDOWS, dissolve_logits, fade_strengths
+from curation.scores.blend import INTERCEPT, MAX_LAG, WEIGHTS, WINDOWS, dissolve_logits, fade_strengths
 from curation.scores.transitions import THRESHOLDS, Transitions, views
 
 Picture = Callable[[float], np.ndarray]
@@ -140,46 +140,36 @@ def test_short_clips_have_no_transition() -> None:
 
 def literal_logit(luma: list[np.ndarray], texture: list[np.ndarray]) -> float:
     """A window's logit written out from its frames: each one's nearest point on the segment between the ends."""
-    from curation.scores.blend import INTERCEPT, WEIGHTS
 
-    def fit(frames: list[np.ndarray]) -> tuple[float, float, float, float, float, float]:
-        first, last = frames[0].astype(np.float64), frames[-1].astype(np.float64)
-        span = last - first
-        parts, away, energy = [0.0], [], []
-        for number, frame in enumerate(frames[1:-1], 1):
-            part = float((frame - first) @ span / (span @ span))
-            parts.append(part)
-            away.append(float(np.mean((frame - first - part * span) ** 2)))
-            way = number / (len(frames) - 1)
-            energy.append(
-                np.mean(frame.astype(np.float64) ** 2) / ((1 - way) * np.mean(first**2) + way * np.mean(last**2))
-            )
-        steps = [b - a for a, b in pairwise([*parts, 1.0])]
-        step, back = max(steps), sum(max(-each, 0) for each in steps)
-        likeness = float(first @ last / np.sqrt((first @ first) * (last @ last)))
-        return (
-            float(np.mean(away) / np.mean(span**2)),
-            step,
-            back,
-            likeness,
-            float(min(energy)),
-            float(np.mean(span**2)),
-        )
+    def along(frames: list[np.ndarray]) -> tuple[list[float], float]:
+        first, span = frames[0], frames[-1] - frames[0]
+        parts = [float((frame - first) @ span / (span @ span)) for frame in frames]
+        away = [np.mean((frame - first - part * span) ** 2) for frame, part in zip(frames, parts, strict=True)]
+        return [b - a for a, b in pairwise(parts)], float(np.mean(away[1:-1]) / np.mean(span**2))
 
-    residual, step, back, _, _, _ = fit(luma)
-    texture_residual, texture_step, texture_back, likeness, dip, span = fit(texture)
+    luma, texture = ([frame.astype(np.float64) for frame in frames] for frames in (luma, texture))
+    first, last = texture[0], texture[-1]
+    ways = np.linspace(0, 1, len(texture))[1:-1]
+    mean_squares = [np.mean(frame**2) for frame in texture]
+    dips = [
+        e / ((1 - w) * mean_squares[0] + w * mean_squares[-1]) for w, e in zip(ways, mean_squares[1:-1], strict=True)
+    ]
+    factors = [np.linalg.lstsq(np.stack([first, last], 1), frame, rcond=None)[0] for frame in texture[1:-1]]
+    out, into = np.polyfit(ways, np.array(factors), 1)[0]
+    steps, residual = along(luma)
+    texture_steps, _ = along(texture)
+    likeness = float(first @ last / np.sqrt((first @ first) * (last @ last)))
     features = {
-        "luma residual": np.log(np.clip(residual, 0.003, 3)),
-        "texture residual": np.log(np.clip(texture_residual, 0.003, 3)),
+        "residual": np.log(np.clip(residual, 0.003, 3)),
+        "step": min(max(steps), 1.0),
+        "back": min(sum(max(-step, 0) for step in steps), 1.0),
+        "leap": max(min(max(texture_steps), 1.0) - 0.36, 0),
         "likeness": max(abs(likeness) - 0.1, 0),
-        "dip": abs(np.clip(dip, 0.2, 1.2) - 0.46),
-        "step": np.clip(step, 0, 1),
-        "leap": max(np.clip(step, 0, 1) - 0.33, 0),
-        "texture leap": max(np.clip(texture_step, 0, 1) - 0.36, 0),
-        "back": min(back, 1.0),
-        "texture back": min(texture_back, 1.0),
-        "difference": np.log(np.sqrt(np.clip(span, 1, 1e4))),
+        "difference": np.log(np.sqrt(np.clip(np.mean((last - first) ** 2), 1, 1e4))),
+        "dip": abs(np.clip(min(dips), 0.2, 1.2) - 0.46),
+        "exchange": np.clip(min(-out, into), -1, 0.9),
     }
+    assert features.keys() == WEIGHTS.keys()
     return INTERCEPT + sum(WEIGHTS[name] * float(value) for name, value in features.items())
 
 
