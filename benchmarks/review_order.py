@@ -178,7 +178,7 @@ def main() -> None:
     parser.add_argument("--pool", choices=["report", "tune"], default="report")
     given = parser.parse_args()
     clips, seeds = (400, 2) if given.quick else (given.clips, given.seeds)
-    groups = -(-round((1 - FAULTY) * clips) // (VIDEOS * CLIPS))
+    groups = 2 + -(-round((1 - FAULTY) * clips) // (VIDEOS * CLIPS))  # more than are drawn
     pool = Pool(given.pool)
     pool.fill(groups, lambda done, total: print(f"pool: group {done} of {total}", file=sys.stderr, flush=True))
     results = {name: measure(pool, groups, clips, seeds, filtered) for name, filtered in VARIANTS.items()}

@@ -2,7 +2,8 @@
 
 A fault is often easier told from the other clips of the same video than from the clip alone: where a logo stands in
 one of them, or one moves unlike the rest, its appearance is off its video's median. A clip of something else altogether
-is off the whole data set's. Both are told without a label.
+is off the whole data set's. A copy that the fingerprints did not join to its original (cropped, relit) looks like an
+earlier video all the same. All of that is told without a label.
 """
 
 from __future__ import annotations
@@ -22,12 +23,19 @@ from db.states import ClipState
 REVIEWED = (ClipState.PENDING, ClipState.ACCEPTED, ClipState.REJECTED)
 COPIES = "copies"  # 1 where a video that was added earlier shows the same, else 0
 UNLIKE = "unlike its video: "
+ODD = "unlike its video"
+ADDED = "something stands in the picture"  # that its video does not show
+ALIKE = "like an earlier video"
 RARE = "unlike the rest"
+COMPARED = (ODD, ADDED, ALIKE, RARE)  # the last columns
 LOOKS = len(appearance.NAMES)
 FEW = 1000  # new clips whose values are asked for by id
-RIDGE = 0.1  # of the correlations, so that they can be inverted
+RIDGE = 0.1  # of the correlations, so that they can be inverted; directions of less are left out of comparisons
+NEAREST = 0.1  # least distance that is told apart from none
+GROWN = 1.05  # times the clips of the last comparison with all videos, from which on it is made anew
 # Of values such as these, ratios matter, not differences.
 RATIOS = [n for n, name in enumerate(appearance.NAMES) if name in appearance.RATIOS]
+STILL = [n for n, name in enumerate(appearance.NAMES) if name.startswith("still edges")]
 Matrix = NDArray[np.float32]
 
 
@@ -43,13 +51,15 @@ class Features:
     videos: list[str] = field(default_factory=list)
     row: dict[str, int] = field(default_factory=dict)
     matrix: Matrix = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    _off: Matrix = field(default_factory=lambda: np.empty((0, LOOKS), np.float32))  # from the video's median, signed
+    _compared: int = 0  # clips, when all were last compared with all videos
     _scenes: list[str | None] = field(default_factory=list)
     _added: dict[str, int] = field(default_factory=dict)  # video -> its number in the order in which they were added
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """What the columns are: scores, `COPIES`, appearance, its distance to the video's median, and to all clips."""
-        return (*self.scores, COPIES, *appearance.NAMES, *(UNLIKE + name for name in appearance.NAMES), RARE)
+        """What the columns are: scores, `COPIES`, appearance, how far that is from its video's median, `COMPARED`."""
+        return (*self.scores, COPIES, *appearance.NAMES, *(UNLIKE + name for name in appearance.NAMES), *COMPARED)
 
     def load(self, session: Session) -> None:
         """Take in the clips under review that are not in the matrix yet."""
@@ -113,8 +123,17 @@ class Features:
         changed = set(self.videos[first:])
         rows = np.array([number for number, video in enumerate(self.videos) if video in changed], np.int64)
         videos = [self.videos[row] for row in rows]
-        self.matrix[rows, looks + LOOKS : -1] = np.abs(look[rows] - _medians(look[rows], videos))
-        self.matrix[:, -1] = rarity(look)
+        self._off = np.concatenate([self._off, np.full((len(look) - len(self._off), LOOKS), np.nan, np.float32)])
+        self._off[rows] = look[rows] - _medians(look[rows], videos)
+        self.matrix[rows, looks + LOOKS : looks + 2 * LOOKS] = np.abs(self._off[rows])
+        if len(self.clips) >= GROWN * self._compared:
+            first, self._compared = 0, len(self.clips)
+        added = np.array([self._added[video] for video in self.videos], np.int64)
+        compared = self.matrix[:, -len(COMPARED) :]
+        compared[:, 0] = rarity(self._off)
+        compared[:, 1] = (self._off[:, STILL] / np.maximum(np.nanstd(self._off[:, STILL], axis=0), 1e-6)).max(axis=1)
+        compared[first:, 2] = likeness(look, added, first)
+        compared[:, 3] = rarity(look)
 
 
 def rarity(look: Matrix) -> Matrix:
@@ -128,6 +147,41 @@ def rarity(look: Matrix) -> Matrix:
     values /= np.maximum(values.std(axis=0), 1e-6)
     inverse = np.linalg.inv(values.T @ values / len(values) + RIDGE * np.eye(look.shape[1]))
     told[known] = np.sqrt(np.maximum(((values @ inverse) * values).sum(axis=1), 0) / look.shape[1])
+    return told
+
+
+def likeness(look: Matrix, added: NDArray[np.int64], first: int = 0, at_once: int = 1000) -> Matrix:
+    """(N - first,) how like the mean of the nearest earlier video each clip from `first` on looks; NaN where unknown.
+
+    `added`: (N,) each clip's video, as its number in the order in which they were added. Told as -log of the
+    distance, with all directions of (N, F) `look` in which clips differ counting the same.
+    """
+    told = np.full(len(look) - first, np.nan, np.float32)
+    known = np.isfinite(look).all(axis=1)
+    if known.sum() < 2:
+        return told
+    values = look[known].astype(np.float64)
+    values -= values.mean(axis=0)
+    values /= np.maximum(values.std(axis=0), 1e-6)
+    variances, directions = np.linalg.eigh(values.T @ values / len(values))
+    used = variances > RIDGE
+    points = (values @ (directions[:, used] / np.sqrt(variances[used]))).astype(np.float32)
+    order, video = np.unique(added[known], return_inverse=True)
+    means = np.zeros((len(order), points.shape[1]), np.float32)
+    np.add.at(means, video, points)
+    means /= np.bincount(video)[:, None]
+    squares = (means**2).sum(axis=1)
+    rows = np.flatnonzero(known)
+    new = np.flatnonzero(rows >= first)
+    new = new[np.argsort(video[new], kind="stable")]
+    for part in np.split(new, range(at_once, len(new), at_once)):
+        earlier = int(video[part].max()) if len(part) else 0  # no other can come before one of these
+        if earlier == 0:
+            continue
+        distances = squares[:earlier] - 2 * points[part] @ means[:earlier].T
+        distances[np.arange(earlier) >= video[part][:, None]] = np.inf
+        nearest = np.sqrt(np.maximum(distances.min(axis=1) + (points[part] ** 2).sum(axis=1), 0))
+        told[rows[part] - first] = np.where(np.isfinite(nearest), -np.log(nearest + NEAREST), np.nan)
     return told
 
 

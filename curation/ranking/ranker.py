@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from curation.ranking.features import COPIES, Features
-from curation.ranking.suspicion import DUPLICATE, HINTED, Bounds, suspicion, word
+from curation.ranking.features import COMPARED, COPIES, Features
+from curation.ranking.suspicion import DUPLICATE, HINTED, PROPOSED, Bounds, suspicion, word
 from db.models import Decision
 from db.verdicts import standing
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from curation.ranking.learning import HeldOut, Learned
 
 UNSEEN = ("unreviewed", "manifest")  # annotators that looked at nothing
-HALF_WAY = 5  # rejects from which on the model counts as much as suspicion does
-EXPLORE = 8  # one cell in so many is for a clip that is unlike all others
+HALF_WAY = 5  # rejects from which on the model counts half, and clips judged from which on a score does
+EXPLORE = 5  # one cell in so many is for a clip that is odd, whatever it is told to be
 LEARNED_FROM = 3000  # decisions at most
 STANDING_IN = 300  # clips not yet judged, for good ones
 RETEST = 1.1  # times the decisions of the last test
@@ -66,8 +66,11 @@ class SuspicionRanker:
 class LearningRanker(SuspicionRanker):
     """Learns from the decisions made so far, and blends that with suspicion while they are few.
 
-    Neither foresees a kind of fault that no score tells of and that nobody has rejected yet: one cell in `EXPLORE` is
-    given to the clips that are most unlike all others.
+    What is beyond a bound counts besides, until some such clips were judged: then the model knows whether this curator
+    minds.
+
+    Neither foresees a kind of fault that no score tells of and that nobody has rejected yet: so one cell in `EXPLORE`,
+    and all once nothing is likely any more, go in turn to the clips that are oddest by each of `features.COMPARED`.
     """
 
     def __init__(self, bounds: Bounds, *, decided: Callable[[Session], dict[str, bool]] | None = None) -> None:
@@ -75,12 +78,13 @@ class LearningRanker(SuspicionRanker):
         super().__init__(bounds)
         self._decided = decided or People()
         self._rejects = 0
+        self._trust: NDArray[np.float64] = np.ones(len(bounds.names) + 1)  # what each suspicion still counts
         self._tested = 0  # decisions when the model was last tested
         self.model: Learned | None = None
         self.held_out: HeldOut | None = None
 
     def rank(self, session: Session, clips: Sequence[str], limit: int) -> list[Ranked]:
-        """The `limit` likeliest rejects of `clips`, the likeliest first, but for one rare clip in every `EXPLORE`."""
+        """The `limit` likeliest rejects of `clips`, the likeliest first, but for one odd clip in every `EXPLORE`."""
         self._features.load(session)
         rows = self._features.rows(clips)
         self._refit(session, rows)
@@ -90,7 +94,8 @@ class LearningRanker(SuspicionRanker):
         if self.model is not None and len(rows):
             share = self._rejects / (self._rejects + HALF_WAY)
             told = share * self.model.probability(inputs) + (1 - share) * told
-        chosen = explored(told, inputs[:, -1], limit)
+            told = np.maximum(told, total(np.where(each >= PROPOSED, each * self._trust, 0)))
+        chosen = explored(told, inputs[:, -len(COMPARED) :], limit)
         ranked = [self._ranked(rows[one], told[one], each[one]) for one in chosen]
         if self.model is None or not len(rows):
             return ranked
@@ -117,6 +122,8 @@ class LearningRanker(SuspicionRanker):
         columns = self._features.columns
         some = np.random.default_rng(len(left)).permutation(left)[:STANDING_IN]
         others = self._inputs(some, self._suspicions(some))
+        tried = (self._suspicions(self._features.rows(known)) >= PROPOSED).sum(axis=0)
+        self._trust = HALF_WAY / (HALF_WAY + tried)
         self.model = learn(inputs, rejected, columns, others) if len(used) else None
         if self.model is None:
             self.held_out, self._tested = None, 0
@@ -153,23 +160,27 @@ def total(each: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.minimum(most + 0.01 * (each.sum(axis=1) - most), 0.999))
 
 
-def explored(told: NDArray[np.float64], rarity: NDArray[np.float32], limit: int) -> list[int]:
-    """Up to `limit` indices, the highest `told` first, but each `EXPLORE`th the rarest that is left; none twice.
+def explored(told: NDArray[np.float64], odd: NDArray[np.float32], limit: int) -> list[int]:
+    """Up to `limit` indices, the highest `told` first, but in turn the next by a column of `odd`; none twice.
 
-    Where nothing is known of their rarity (NaN), clips wait for their turn.
+    Each `EXPLORE`th cell is such a turn, and all are from where `told` falls below `HINTED`: it knows nothing of those
+    clips that would put one before another. It has a turn itself. What is not known (NaN) does not come up in turns.
     """
     order = np.argsort(-told, kind="stable")
-    rare = iter(np.argsort(-rarity, kind="stable")[: int(np.isfinite(rarity).sum())])
+    turns = [iter(np.argsort(-column, kind="stable")[: int(np.isfinite(column).sum())]) for column in odd.T]
+    turns.append(iter(order))
     chosen: dict[int, None] = {}
-    for one in order:
-        if len(chosen) % EXPLORE == EXPLORE - 1:
-            new = next((int(each) for each in rare if int(each) not in chosen), None)
-            if new is not None:
-                chosen[new] = None
-        if len(chosen) >= limit:
-            break
-        chosen.setdefault(int(one))
-    return list(chosen)[:limit]
+    best = turn = 0
+    while len(chosen) < min(limit, len(order)):
+        while int(order[best]) in chosen:
+            best += 1
+        new: int | None = int(order[best])
+        if len(chosen) % EXPLORE == EXPLORE - 1 or told[order[best]] < HINTED:
+            new = next((int(each) for each in turns[turn % len(turns)] if int(each) not in chosen), None)
+            turn += 1
+        if new is not None:
+            chosen[new] = None
+    return list(chosen)
 
 
 def sample(rejected: NDArray[np.bool_]) -> NDArray[np.int64]:

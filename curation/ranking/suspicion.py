@@ -17,6 +17,7 @@ WORDS = {
     COPIES: "duplicate",
 }  # fmt: skip
 HINTED = 1 / 3  # from this suspicion on it is worth a word: half of a bound
+PROPOSED = 0.5  # at a bound
 DUPLICATE = 0.55  # of a clip like one of a video that was added earlier
 
 
