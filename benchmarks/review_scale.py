@@ -60,6 +60,7 @@ def _fill(catalogue: Catalogue, clips: int, decided: int) -> None:
     looks = rng.standard_normal((clips, len(appearance.NAMES))).astype("<f4")
     looks[:, : len(looks[0]) // 2] += bad[:, None]
     looks = np.abs(looks)
+    cells = rng.integers(0, 60, (clips, appearance.EDGES), np.uint8)
     with catalogue.writing() as session:
         session.add(Recipe(hash="0" * 64, kind="score", settings={}))
         session.flush()
@@ -84,8 +85,8 @@ def _fill(catalogue: Catalogue, clips: int, decided: int) -> None:
             ])  # fmt: skip
         session.execute(insert(Preview), [
             {"clip_id": clip, "path": "none", "width": 160, "height": 90, "fps": 10, "frames": 100,
-             "appearance": look.tobytes()}
-            for clip, look in zip(names, looks, strict=True)
+             "appearance": look.tobytes() + edges.tobytes()}
+            for clip, look, edges in zip(names, looks, cells, strict=True)
         ])  # fmt: skip
         session.execute(insert(Decision), [
             {"clip_id": clip, "annotator": "bob", "verdict": "reject" if bad[n] else "accept"}

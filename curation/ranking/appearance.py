@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 GRID = 3  # the luma's means, and the mean picture's edges, are kept for GRID x GRID fields
 HUES = 6
-SMALL = (16, 9)
+SMALL = (16, 9)  # width, height
+EDGES = SMALL[0] * SMALL[1]  # cells of the mean picture's edges, finely
+STEPS = 6.0  # levels of their square roots that are kept a unit; a Sobel filter gives up to 1443
 EVERY = 5  # of the preview's frames, which follow at 10 a second
 PLACES = (
     *("top left", "top", "top right", "left", "centre", "right"),
@@ -65,7 +67,7 @@ class Appearance:
         if not self._pictures:
             raise ValueError("no frames")
         still = np.mean(self._pictures, axis=0)
-        lasting = _edges((self._sum / len(self._pictures)).astype(np.float32))
+        lasting = _edges(self._mean())
         steadiness = lasting.mean() / max(float(still[NAMES.index("edges")]), 1e-3)
         third = -(-len(self._small) // 3)
         drift = np.abs(np.mean(self._small[:third], axis=0) - np.mean(self._small[-third:], axis=0)).mean()
@@ -74,16 +76,24 @@ class Appearance:
         motion = [whole.mean(), whole.std(), whole.max(), changes[:, 1].mean(), whole.max() / (np.median(whole) + 0.1)]
         return np.concatenate([still, _fields(lasting), [steadiness, drift], motion]).astype(np.float32)
 
+    def edges(self) -> NDArray[np.uint8]:
+        """(EDGES,) how strong the edges are that stay in the mean picture, by cells, as `STEPS` x square root."""
+        cells = cv2.resize(_edges(self._mean()), SMALL, interpolation=cv2.INTER_AREA).ravel()
+        return np.asarray(np.minimum(np.round(STEPS * np.sqrt(cells)), 255), np.uint8)
+
     def packed(self) -> bytes:
-        """`values` as the catalogue keeps them."""
-        return self.values().astype("<f4").tobytes()
+        """`values` and `edges` as the catalogue keeps them."""
+        return self.values().astype("<f4").tobytes() + self.edges().tobytes()
+
+    def _mean(self) -> NDArray[np.float32]:
+        return (self._sum / len(self._pictures)).astype(np.float32)
 
 
-def unpack(stored: bytes | None) -> NDArray[np.float32] | None:
-    """`values` from the catalogue; None where there are none, or those of another version."""
-    if stored is None or len(stored) != 4 * len(NAMES):
+def unpack(stored: bytes | None) -> tuple[NDArray[np.float32], NDArray[np.uint8]] | None:
+    """`values` and `edges` from the catalogue; None where there are none, or those of another version."""
+    if stored is None or len(stored) != 4 * len(NAMES) + EDGES:
         return None
-    return np.frombuffer(stored, "<f4")
+    return np.frombuffer(stored, "<f4", len(NAMES)), np.frombuffer(stored, np.uint8, offset=4 * len(NAMES))
 
 
 def _picture(rgb: NDArray[np.uint8], luma: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -35,7 +35,6 @@ NEAREST = 0.1  # least distance that is told apart from none
 GROWN = 1.05  # times the clips of the last comparison with all videos, from which on it is made anew
 # Of values such as these, ratios matter, not differences.
 RATIOS = [n for n, name in enumerate(appearance.NAMES) if name in appearance.RATIOS]
-STILL = [n for n, name in enumerate(appearance.NAMES) if name.startswith("still edges")]
 Matrix = NDArray[np.float32]
 
 
@@ -52,6 +51,7 @@ class Features:
     row: dict[str, int] = field(default_factory=dict)
     matrix: Matrix = field(default_factory=lambda: np.empty((0, 0), np.float32))
     _off: Matrix = field(default_factory=lambda: np.empty((0, LOOKS), np.float32))  # from the video's median, signed
+    _edges: NDArray[np.uint8] = field(default_factory=lambda: np.empty((0, appearance.EDGES), np.uint8))
     _compared: int = 0  # clips, when all were last compared with all videos
     _scenes: list[str | None] = field(default_factory=list)
     _added: dict[str, int] = field(default_factory=dict)  # video -> its number in the order in which they were added
@@ -100,10 +100,12 @@ class Features:
             if self.row.get(clip, -1) >= first:
                 self.matrix[self.row[clip], column[name]] = value
         looks = len(self.scores) + 1
+        self._edges = np.concatenate([self._edges, np.zeros((len(self.clips) - first, appearance.EDGES), np.uint8)])
         for clip, stored in session.execute(previews):
-            values = appearance.unpack(stored) if self.row.get(clip, -1) >= first else None
-            if values is not None:
-                self.matrix[self.row[clip], looks : looks + LOOKS] = values
+            row = self.row.get(clip, -1)
+            kept = appearance.unpack(stored) if row >= first else None
+            if kept is not None:
+                self.matrix[row, looks : looks + LOOKS], self._edges[row] = kept
         own = self.matrix[first:, looks : looks + LOOKS]
         own[:, RATIOS] = np.log1p(own[:, RATIOS])
 
@@ -124,14 +126,15 @@ class Features:
         rows = np.array([number for number, video in enumerate(self.videos) if video in changed], np.int64)
         videos = [self.videos[row] for row in rows]
         self._off = np.concatenate([self._off, np.full((len(look) - len(self._off), LOOKS), np.nan, np.float32)])
-        self._off[rows] = look[rows] - _medians(look[rows], videos)
+        self._off[rows] = _off_median(look[rows], videos)
         self.matrix[rows, looks + LOOKS : looks + 2 * LOOKS] = np.abs(self._off[rows])
         if len(self.clips) >= GROWN * self._compared:
             first, self._compared = 0, len(self.clips)
         added = np.array([self._added[video] for video in self.videos], np.int64)
         compared = self.matrix[:, -len(COMPARED) :]
         compared[:, 0] = rarity(self._off)
-        compared[:, 1] = (self._off[:, STILL] / np.maximum(np.nanstd(self._off[:, STILL], axis=0), 1e-6)).max(axis=1)
+        edges = np.where(np.isfinite(look[rows, :1]), self._edges[rows], np.float32(np.nan))
+        compared[rows, 1] = standing_out(_off_median(edges, videos))
         compared[first:, 2] = likeness(look, added, first)
         compared[:, 3] = rarity(look)
 
@@ -185,14 +188,20 @@ def likeness(look: Matrix, added: NDArray[np.int64], first: int = 0, at_once: in
     return told
 
 
-def _medians(look: Matrix, videos: Sequence[str]) -> Matrix:
-    """(N, F): for each row of `look` the medians of its video."""
+def standing_out(off: Matrix) -> Matrix:
+    """(N,) how far the cell of (N, cells) that is most above its video's median stands out from the clip's others."""
+    noise = np.median(np.abs(off), axis=1)
+    return np.asarray(off.max(axis=1) / (noise + 1), np.float32)  # + 1: a step of what is kept
+
+
+def _off_median(values: Matrix, videos: Sequence[str]) -> Matrix:
+    """(N, F): each row of `values` less the medians of its video; NaN where it is not known."""
     codes = np.unique(np.array(videos), return_inverse=True)[1]
     order = np.argsort(codes, kind="stable")
-    medians = np.full_like(look, np.nan)
+    off = np.full(values.shape, np.nan, np.float32)
     for rows in np.split(order, np.flatnonzero(np.diff(codes[order])) + 1):
-        own = look[rows]
+        own = values[rows]
         known = own[np.isfinite(own).all(axis=1)]
         if len(known):
-            medians[rows] = np.median(known, axis=0)
-    return medians
+            off[rows] = own - np.median(known, axis=0)
+    return off

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -166,12 +166,11 @@ def explored(told: NDArray[np.float64], odd: NDArray[np.float32], limit: int) ->
     Each `EXPLORE`th cell is such a turn, and all are from where `told` falls below `HINTED`: it knows nothing of those
     clips that would put one before another. It has a turn itself. What is not known (NaN) does not come up in turns.
     """
-    order = np.argsort(-told, kind="stable")
-    turns = [iter(np.argsort(-column, kind="stable")[: int(np.isfinite(column).sum())]) for column in odd.T]
-    turns.append(iter(order))
+    order = _highest(told, limit)
+    turns = [iter(_highest(column, limit)) for column in odd.T] + [iter(order)]
     chosen: dict[int, None] = {}
     best = turn = 0
-    while len(chosen) < min(limit, len(order)):
+    while len(chosen) < len(order):
         while int(order[best]) in chosen:
             best += 1
         new: int | None = int(order[best])
@@ -181,6 +180,16 @@ def explored(told: NDArray[np.float64], odd: NDArray[np.float32], limit: int) ->
         if new is not None:
             chosen[new] = None
     return list(chosen)
+
+
+def _highest(values: NDArray[np.floating[Any]], most: int) -> NDArray[np.int64]:
+    """Indices of the highest values, at most so many, the highest first; equal ones by index, none that is NaN."""
+    if len(values) > most:
+        some = np.sort(np.argpartition(-values, most)[:most])
+    else:
+        some = np.arange(len(values))
+    some = some[np.isfinite(values[some])]
+    return np.asarray(some[np.argsort(-values[some], kind="stable")], np.int64)
 
 
 def sample(rejected: NDArray[np.bool_]) -> NDArray[np.int64]:
