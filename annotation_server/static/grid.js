@@ -157,6 +157,7 @@
   function pauseOrPlay() {
     const paused = view.grid.querySelector("video")?.paused;
     eachVideo((video) => { if (paused) video.play(); else video.pause(); });
+    if (!paused) pause(); // not only when the video says so, a moment later
     view.grid.classList.toggle("sf-paused", !paused);
   }
 

@@ -22,6 +22,7 @@ from db.engine import Catalogue, create
 from db.models import Attempt, Lease, Video, now
 from db.states import VideoState
 from tests.curation.fault_server import FaultServer, Page, serving
+from tests.faults.killing import run_killed
 
 MakeVideo = Callable[..., Path]
 
@@ -119,19 +120,10 @@ def test_killed_between_the_file_and_its_row(
     """Killed right before the row says done, and right after it: both are set right by the next call."""
     (video_id,) = add(catalogue, server.put("a.mp4", Page(body=movie)))
     target = {
-        "placed": "curation.downloading.download.record_done",
-        "recorded": "curation.downloading.fetching.Fetcher.clean",
+        "placed": ("curation.downloading.download", "record_done", "before", 1),
+        "recorded": ("curation.downloading.fetching:Fetcher", "clean", "before", 1),
     }[moment]
-    code = (
-        "import os, signal, importlib\n"
-        f"path = {target!r}.split('.')\n"
-        "owner = importlib.import_module('.'.join(path[:2]))\n"
-        "for name in path[2:-1]: owner = getattr(owner, name)\n"
-        "setattr(owner, path[-1], lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL))\n"
-        "from curation.commands import main; main()\n"
-    )
-    command = [sys.executable, "-c", code, "download", "--dataset", str(catalogue.folder), "--keep-free", "0"]
-    assert subprocess.run(command, capture_output=True, check=False).returncode == -signal.SIGKILL
+    run_killed(target, ["download", "--dataset", str(catalogue.folder), "--keep-free", "0"])
     assert f"{video_id}.mp4" in files(catalogue)
     status, said = ended(start(catalogue))
     assert status == 0, said
