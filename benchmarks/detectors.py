@@ -6,8 +6,8 @@ About 240 clips with planted faults and 200 clean ones that look like it (strong
 lapse, flashes), 320x180, through H.264, spliced from real and rendered footage (see `planted`). All thresholds are the
 constants of the score modules, chosen on other seeds: most on those of the training split, whose real shots are others,
 the dissolves' threshold also on seeds 101 to 103 of the test split. At the end the real videos, in pieces of five
-seconds. Clips are kept in the system's temporary
-folder: the first run takes some minutes more. Target: recall and precision of dissolve and fade at least 0.9.
+seconds. Clips are kept in the system's temporary folder: the first run takes some minutes more. Target: recall and
+precision of dissolve and fade at least 0.9.
 """
 
 from __future__ import annotations
