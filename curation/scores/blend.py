@@ -28,7 +28,7 @@ GOOD_PART = 0.6  # of the contrast is what at most is left in them
 # seed 4 at 2.5 times the pace: each dissolve's best window against the best windows of all clips without one. Features
 # were chosen, and squared weights punished, for what holds on sources left out of the fit in turn (precision and recall
 # are equal there at 0.95). The intercept puts a probability of 0.5 where both are above 0.9 on seeds 101 to 103
-# together of the test split, whose real shots are others. Frozen before seeds 104 and 105 were scored.
+# together of the test split, whose real shots are others. Frozen before seed 104 was scored.
 INTERCEPT = -2.7
 WEIGHTS = {
     "residual": -1.26,  # log of what remains of the frames' luma beside the segment, as a part of its length, squared
