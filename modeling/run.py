@@ -242,8 +242,11 @@ def require_same_networks(checkpoint: Path, state: Mapping[str, object], config:
     """RunError unless `state` was saved by a run of the same preset, resolution and networks as `config`."""
     saved = state.get("config")
     held = saved if isinstance(saved, dict) else {}
+    with contextlib.suppress(ConfigError):  # options that are newer than the checkpoint have their defaults
+        held = Config.from_dict(held).to_dict()
     wanted = config.to_dict()
-    differing = [key for key in ("preset", "resolution", "generator", "d_s", "d_t") if held.get(key) != wanted[key]]
+    networks = ("preset", "resolution", "generator", "decomposition", "d_s", "d_t")
+    differing = [key for key in networks if held.get(key) != wanted[key]]
     if differing:
         raise RunError(
             f"checkpoint {checkpoint} is of preset {held.get('preset')}, this run is of preset {config.preset} "
