@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import nn
 
 from modeling.config import Config
 from modeling.networks import build_discriminators, build_generator
+from modeling.networks.interface import Parts
 
 
 def describe(config: Config) -> dict[str, Any]:
@@ -20,23 +22,18 @@ def describe(config: Config) -> dict[str, Any]:
     with torch.device("meta"):
         generator = build_generator(plain)
         d_s, d_t = build_discriminators(plain)
-    head, decoder = generator.style_head, generator.decoder
-    parts = {
-        "encoder": _count(generator.encoder),
-        "style_blocks": _count(head.blocks),
-        "style_linear": _count(head.linear),
-        "decoder": _count(decoder),
-    }
-    levels = {f"level_{index}": _count(level) for index, level in enumerate(decoder.levels)}
-    detail = {"constant": decoder.constant.numel(), **levels, "to_rgb": _count(decoder.to_rgb)}
     return {
         "preset": config.preset,
         "resolution": config.resolution,
         "frames": config.frames,
-        "generator": {"total": _count(generator), **parts, "decoder_parts": detail},
+        "generator": {"total": _count(generator), **_counts(generator.parts())},
         "d_s": _discriminator(d_s),
         "d_t": _discriminator(d_t),
     }
+
+
+def _counts(parts: Parts) -> dict[str, Any]:
+    return {name: _counts(part) if isinstance(part, Mapping) else _count(part) for name, part in parts.items()}
 
 
 def _discriminator(network: nn.Module) -> dict[str, int]:
@@ -49,5 +46,5 @@ def _discriminator(network: nn.Module) -> dict[str, int]:
     return parts
 
 
-def _count(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
+def _count(part: nn.Module | nn.Parameter) -> int:
+    return part.numel() if isinstance(part, nn.Parameter) else sum(p.numel() for p in part.parameters())

@@ -13,7 +13,7 @@ from modeling.checkpoint import load_checkpoint
 from modeling.config import Config
 from modeling.data import to_float, to_uint8
 from modeling.errors import UsageError
-from modeling.networks import StyleGenerator, build_generator
+from modeling.networks import Generator, build_generator
 from modeling.run import RunError, RunFolder, require_same_networks
 
 
@@ -30,7 +30,7 @@ def choose_device(name: str) -> torch.device:
 class Trained:
     """A generator in evaluation mode with where it comes from."""
 
-    generator: StyleGenerator
+    generator: Generator
     config: Config
     step: int
     source: Path  # the file of its weights
@@ -63,9 +63,7 @@ def load_trained(run: Path, device: torch.device, checkpoint: Path | None = None
     return Trained(generator=generator.to(device).eval(), config=config, step=step, source=source)
 
 
-def roll_out(
-    generator: StyleGenerator, image_HW3: NDArray[np.uint8], *, frames: int, seed: int | None
-) -> NDArray[np.uint8]:
+def roll_out(generator: Generator, image_HW3: NDArray[np.uint8], *, frames: int, seed: int | None) -> NDArray[np.uint8]:
     """The clip of one image: (frames, R, R, 3) uint8, frame 0 being the image itself.
 
     image_HW3: (R, R, 3) uint8. seed: of the noise; None switches it off.

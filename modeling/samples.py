@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from modeling.config import Config
 from modeling.data import ClipSet
 from modeling.inference import roll_out
-from modeling.networks import StyleGenerator
+from modeling.networks import Generator
 from modeling.video import write_video
 
 ROWS = 4  #            clips shown
@@ -18,7 +18,7 @@ SMALLEST_SIDE = 128  # pixels of a shown frame; smaller ones are enlarged by who
 GAP = 4  #             pixels between frames
 
 
-def write_sample(path: Path, generator: StyleGenerator, clips: ClipSet, config: Config) -> None:
+def write_sample(path: Path, generator: Generator, clips: ClipSet, config: Config) -> None:
     """Write `path` (MP4) with the first T frames of up to four clips spread over `clips`, the same at every step."""
     chosen = np.linspace(0, len(clips.clips) - 1, min(ROWS, len(clips.clips))).round().astype(int).tolist()
     rows = []

@@ -22,8 +22,8 @@ from modeling.losses import (
     wasserstein_generator_loss,
 )
 from modeling.networks import (
+    Generator,
     SpatialDiscriminator,
-    StyleGenerator,
     TemporalDiscriminator,
     build_discriminators,
     build_generator,
@@ -58,7 +58,7 @@ class NonFiniteError(ArithmeticError):
 
 @dataclass(frozen=True, kw_only=True)
 class Networks:
-    generator: StyleGenerator
+    generator: Generator
     d_s: SpatialDiscriminator
     d_t: TemporalDiscriminator
 

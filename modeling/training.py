@@ -21,7 +21,7 @@ from modeling.data import BatchOrder, ClipSet, ClipWindows, DataError, batches, 
 from modeling.errors import ModelingError
 from modeling.files import write_json
 from modeling.interruption import Interruption
-from modeling.networks import StyleGenerator
+from modeling.networks import Generator
 from modeling.networks.ema import averaged
 from modeling.run import MetricsLog, RunFolder, require_same_networks
 from modeling.samples import write_sample
@@ -103,7 +103,7 @@ def train(
         optimisers = build_optimisers(networks, config)
         decay = config.training.ema_decay
         average = None if decay is None else averaged(networks.generator, decay, warmup=config.training.ema_warmup)
-        shown = networks.generator if average is None else cast(StyleGenerator, average.module)
+        shown = networks.generator if average is None else cast(Generator, average.module)
         first_step = 0
         resumed = folder.checkpoints.load_newest(device, say)
         if resumed is not None:

@@ -5,8 +5,10 @@
 
 from modeling.networks.discriminators import SpatialDiscriminator, TemporalDiscriminator, build_discriminators
 from modeling.networks.generator import StyleGenerator, build_generator
+from modeling.networks.interface import Generator
 
 __all__ = [
+    "Generator",
     "SpatialDiscriminator",
     "StyleGenerator",
     "TemporalDiscriminator",

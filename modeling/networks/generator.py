@@ -7,8 +7,7 @@ with T folded into the batch. Activations are in the channels-last layout.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -17,11 +16,11 @@ from torch import Tensor, nn
 from modeling.config import LOWEST_RESOLUTION, Config, GeneratorConfig
 from modeling.networks.blocks import ResidualBlock
 from modeling.networks.cells import CellStack
+from modeling.networks.interface import Generator, Parts
 from modeling.networks.noise import NoiseStream
 from modeling.networks.style import StyleBlock, ToRGB
 from modeling.seeding import seeded
 
-Noise = Sequence[int | torch.Generator]
 States = list[list[Tensor]]  # a level's cells' hidden states, (B, C, H, W), for each level
 
 STYLE_HEAD_WIDTHS = (8, 4)  # section 3.7
@@ -105,77 +104,51 @@ class Decoder(nn.Module):
         return rgb.reshape(B, steps, *rgb.shape[1:]), after
 
 
-class StyleGenerator(nn.Module):
-    """One image in, a video that starts with it out."""
+class StyleState(NamedTuple):
+    """Between two frames: the cells' hidden states, the clip's style, and its noise."""
+
+    hidden: States
+    style: Tensor  # (B, S)
+    noise: NoiseStream | None
+
+
+class StyleGenerator(Generator):
+    """The thesis's own (Fig. 3.7): one style vector a clip, style blocks in every level."""
 
     def __init__(self, config: Config) -> None:
-        super().__init__()
+        super().__init__(config)
         options = config.generator
         outputs = [width * options.ch for width in options.widths]
         inputs = [outputs[0], *outputs[:-1]]
-        self.resolution, self.frames = config.resolution, config.frames
         self.encoder = Encoder(inputs, stem=outputs[-1])
         self.style_head = StyleHead(inputs[0], options)
         self.decoder = Decoder(inputs, outputs, options)
 
-    def forward(self, image_B3HW: Tensor, frames: int | None = None, noise: Noise | None = None) -> Tensor:
-        """Video (B, T, 3, H, W) in [-1, 1] from images (B, 3, H, W) in [-1, 1]; its frame 0 is the image itself.
-
-        `frames` counts frame 0 (default: the configuration's T). `noise` is a seed or a `torch.Generator` for each
-        sample; None switches the style blocks' noise off.
-        """
-        states, style_BS = self._encode(image_B3HW)
-        steps = self._steps(frames)
-        video_BT3HW, _ = self.decoder(states, style_BS, steps, self._noise_stream(noise, image_B3HW))
-        return torch.cat((image_B3HW[:, None], video_BT3HW), dim=1)
-
-    @torch.no_grad()
-    def stream(
-        self, image_B3HW: Tensor, frames: int | None = None, noise: Noise | None = None, group: int = 8
-    ) -> Iterator[Tensor]:
-        """What `forward` gives, in pieces (B, t, 3, H, W) of at most `group` frames: memory does not grow with T."""
-        states, style_BS = self._encode(image_B3HW)
-        left, stream = self._steps(frames), self._noise_stream(noise, image_B3HW)
-        yield image_B3HW[:, None]
-        while left > 0:
-            steps = min(group, left)
-            video_BT3HW, states = self.decoder(states, style_BS, steps, stream)
-            yield video_BT3HW
-            left -= steps
-
-    def generate(
-        self, image_B3HW: Tensor, frames: int | None = None, noise: Noise | None = None, group: int = 8
-    ) -> Tensor:
-        """`forward` for inference: the same video, without a graph, computed `group` frames at a time."""
-        return torch.cat(list(self.stream(image_B3HW, frames, noise, group)), dim=1)
-
-    def _encode(self, image_B3HW: Tensor) -> tuple[States, Tensor]:
-        side = self.resolution
-        if image_B3HW.dim() != 4 or tuple(image_B3HW.shape[1:]) != (3, side, side):
-            raise ValueError(f"images must be (B, 3, {side}, {side}), not {tuple(image_B3HW.shape)}")
-        features = self.encoder(image_B3HW.contiguous(memory_format=torch.channels_last))
+    def begin(self, context_BK3HW: Tensor, noise: NoiseStream | None, mask_BMHW: Tensor | None) -> StyleState:
+        features = self.encoder(context_BK3HW.flatten(1, 2).contiguous(memory_format=torch.channels_last))
         levels = cast(list[DecoderLevel], list(self.decoder.levels))
-        states = [level.cell.initial(feature) for level, feature in zip(levels, features, strict=True)]
-        return states, self.style_head(features[0])
+        hidden = [level.cell.initial(feature) for level, feature in zip(levels, features, strict=True)]
+        return StyleState(hidden, self.style_head(features[0]), noise)
 
-    def _steps(self, frames: int | None) -> int:
-        total = self.frames if frames is None else frames
-        if total < 2:
-            raise ValueError(f"frames counts the input frame and must be 2 or more, not {total}")
-        return total - 1
+    def advance(self, state: StyleState, steps: int) -> tuple[Tensor, StyleState]:
+        video_BT3HW, hidden = self.decoder(state.hidden, state.style, steps, state.noise)
+        return video_BT3HW, state._replace(hidden=hidden)
 
-    def _noise_stream(self, noise: Noise | None, image_B3HW: Tensor) -> NoiseStream | None:
-        if noise is None:
-            return None
-        if len(noise) != len(image_B3HW):
-            raise ValueError(f"noise needs one entry a sample: {len(image_B3HW)}, not {len(noise)}")
-        return NoiseStream(noise)
-
-
-GENERATORS: dict[str, type[StyleGenerator]] = {"style": StyleGenerator}
+    def parts(self) -> Parts:
+        levels = {f"level_{index}": level for index, level in enumerate(self.decoder.levels)}
+        return {
+            "encoder": self.encoder,
+            "style_blocks": self.style_head.blocks,
+            "style_linear": self.style_head.linear,
+            "decoder": self.decoder,
+            "decoder_parts": {"constant": self.decoder.constant, **levels, "to_rgb": self.decoder.to_rgb},
+        }
 
 
-def build_generator(config: Config) -> StyleGenerator:
+GENERATORS: dict[str, type[Generator]] = {"style": StyleGenerator}
+
+
+def build_generator(config: Config) -> Generator:
     """The generator that `config.generator.kind` names, its initial weights drawn from the configuration's seed."""
     with seeded(config.training.seed, "generator"):
         return GENERATORS[config.generator.kind](config)

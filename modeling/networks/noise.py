@@ -28,12 +28,16 @@ class NoiseStream:
     def __len__(self) -> int:
         return len(self._seeds)
 
+    def next_values(self, key: int, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """The next N(0, I) values of the stream `key` a clip: (B, *shape), with the type and device of `like`."""
+        if key not in self._streams:
+            self._streams[key] = [torch.Generator().manual_seed(_mix(seed, key)) for seed in self._seeds]
+        values = [torch.randn(shape, generator=stream) for stream in self._streams[key]]
+        return to_device(torch.stack(values), like.device).to(like.dtype)
+
     def next_maps(self, block: int, frames: int, height: int, width: int, like: Tensor) -> Tensor:
         """The next `frames` maps of style block `block` a clip: (B*T, 1, H, W), with the type and device of `like`."""
-        if block not in self._streams:
-            self._streams[block] = [torch.Generator().manual_seed(_mix(seed, block)) for seed in self._seeds]
-        maps = [torch.randn(frames, 1, height, width, generator=stream) for stream in self._streams[block]]
-        return to_device(torch.cat(maps), like.device).to(like.dtype)
+        return self.next_values(block, (frames, 1, height, width), like).flatten(0, 1)
 
 
 def _seed(seed: int | torch.Generator) -> int:

@@ -14,8 +14,14 @@ from tests.modeling import literal_networks as literal
 TINY = presets.get("tiny")
 
 
+def _style(config: Config) -> StyleGenerator:
+    generator = build_generator(config)
+    assert isinstance(generator, StyleGenerator)
+    return generator
+
+
 def _generator(*overrides: str) -> StyleGenerator:
-    generator = build_generator(apply_overrides(TINY, overrides)).double()
+    generator = _style(apply_overrides(TINY, overrides)).double()
     with torch.no_grad():  # noise strengths and biases begin at 0, where an error in them would not show
         for name, parameter in generator.named_parameters():
             if name.endswith(("noise_strength", "bias")):
@@ -127,7 +133,7 @@ def test_initial_weights_come_from_the_seed_alone() -> None:
 
 
 def test_hidden_weights_begin_orthogonal_and_noise_strengths_at_zero() -> None:
-    generator = build_generator(TINY)
+    generator = _style(TINY)
     cell = generator.decoder.levels[0].cell.cells[0]
     for gate in (*cell.hidden_gates.chunk(2), cell.hidden_candidate):
         rows = gate.flatten(1)
@@ -142,13 +148,13 @@ def test_hidden_weights_begin_orthogonal_and_noise_strengths_at_zero() -> None:
 )
 def test_other_sizes_build_and_run(overrides: list[str], levels: int) -> None:
     config: Config = apply_overrides(TINY, overrides)
-    generator = build_generator(config)
+    generator = _style(config)
     assert len(generator.decoder.levels) == levels == config.depth
     assert generator(torch.zeros(1, 3, 64, 64), 3).shape == (1, 3, 3, 64, 64)
 
 
 def test_bad_input_is_named() -> None:
-    generator = build_generator(TINY)
+    generator = _style(TINY)
     with pytest.raises(ValueError, match=r"\(B, 3, 32, 32\), not \(1, 3, 16, 16\)"):
         generator(torch.zeros(1, 3, 16, 16))
     with pytest.raises(ValueError, match="2 or more, not 1"):
