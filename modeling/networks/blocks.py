@@ -10,28 +10,39 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
+from modeling.networks.batch_norm import BatchNorm
 from modeling.networks.convolution import Conv, average_pool
 
 
 class ResidualBlock(nn.Module):
     """ReLU-conv3-ReLU-conv3-half beside conv1-half, summed; the middle width is the output's.
 
-    The same graph is the encoder's GResNet block (bilinear half of an even size is the average of 2x2 pixels; no batch
-    norm) and the discriminators' DResNet block, there in 2 or 3 dimensions.
+    The same graph is the encoder's GResNet block (bilinear half of an even size is the average of 2x2 pixels; batch
+    norm before each ReLU where asked for) and the discriminators' DResNet block, there in 2 or 3 dimensions.
     """
 
     def __init__(
-        self, channels: int, out: int, *, dims: int = 2, leading_relu: bool = True, halve: bool = True
+        self,
+        channels: int,
+        out: int,
+        *,
+        dims: int = 2,
+        leading_relu: bool = True,
+        halve: bool = True,
+        batch_norm: bool = False,
     ) -> None:
         super().__init__()
+        self.norm1 = BatchNorm(channels) if batch_norm else None
+        self.norm2 = BatchNorm(out) if batch_norm else None
         self.conv1 = Conv(dims, channels, out, 3)
         self.conv2 = Conv(dims, out, out, 3, pool=halve)
         self.skip = Conv(dims, channels, out, 1)
         self.leading_relu, self.halve = leading_relu, halve
 
     def forward(self, x_NC___: Tensor) -> Tensor:
-        y: Tensor = self.conv1(F.relu(x_NC___) if self.leading_relu else x_NC___)
-        y = self.conv2(F.relu(y))
+        y: Tensor = x_NC___ if self.norm1 is None else self.norm1(x_NC___)
+        y = self.conv1(F.relu(y) if self.leading_relu else y)
+        y = self.conv2(F.relu(y if self.norm2 is None else self.norm2(y)))
         # A 1x1 convolution and an average commute: pooling first costs a quarter.
         skip: Tensor = self.skip(average_pool(x_NC___) if self.halve else x_NC___)
         return y + skip

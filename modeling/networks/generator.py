@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from modeling.config import LOWEST_RESOLUTION, Config, GeneratorConfig
 from modeling.networks.blocks import ResidualBlock
 from modeling.networks.cells import CellStack
+from modeling.networks.encoder import Encoder
 from modeling.networks.interface import Generator, Parts
 from modeling.networks.noise import NoiseStream
 from modeling.networks.style import StyleBlock, ToRGB
@@ -24,25 +25,6 @@ from modeling.seeding import seeded
 States = list[list[Tensor]]  # a level's cells' hidden states, (B, C, H, W), for each level
 
 STYLE_HEAD_WIDTHS = (8, 4)  # section 3.7
-
-
-class Encoder(nn.Module):
-    """3x3 stem, then one halving block a level; puts out the first hidden state of every level, lowest first."""
-
-    def __init__(self, inputs: list[int], stem: int) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, stem, 3, padding=1)
-        outputs = inputs[::-1]
-        self.blocks = nn.ModuleList(
-            ResidualBlock(before, out) for before, out in zip([stem, *outputs], outputs, strict=False)
-        )
-
-    def forward(self, image_B3HW: Tensor) -> list[Tensor]:
-        x, features = self.stem(image_B3HW), []
-        for block in self.blocks:
-            x = block(x)
-            features.append(x)
-        return features[::-1]
 
 
 class StyleHead(nn.Module):

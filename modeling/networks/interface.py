@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from modeling.config import Config
+from modeling.networks.batch_norm import commit_statistics
+from modeling.networks.blocks import power_iteration, rest_spectral_norm
 from modeling.networks.noise import NoiseStream
 
 Noise = Sequence[int | torch.Generator]
@@ -51,6 +54,16 @@ class Generator(nn.Module, ABC):
         A mapping under `NAME_parts` tells what `NAME` is made of.
         """
 
+    def after_update(self) -> None:
+        """Called once after each update of its weights: batch norm's running statistics, spectral norm's estimates."""
+        commit_statistics(self)
+        power_iteration(self)
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        rest_spectral_norm(self)
+        return self
+
     def forward(
         self, context: Tensor, frames: int | None = None, noise: Noise | None = None, mask_BMHW: Tensor | None = None
     ) -> Tensor:
@@ -75,15 +88,18 @@ class Generator(nn.Module, ABC):
         group: int = 8,
         mask_BMHW: Tensor | None = None,
     ) -> Iterator[Tensor]:
-        """What `forward` gives, in pieces (B, t, 3, H, W) of at most `group` frames: memory does not grow with T."""
+        """What `forward` gives in evaluation, in pieces (B, t, 3, H, W) of at most `group` frames: memory does not grow
+        with T. Batch norm takes its running statistics, also where the generator is being trained."""
         context_BK3HW = self._checked(context, mask_BMHW)
-        state = self.begin(context_BK3HW, self._stream(noise, context_BK3HW), mask_BMHW)
+        with _evaluating(self):
+            state = self.begin(context_BK3HW, self._stream(noise, context_BK3HW), mask_BMHW)
         left = self._steps(frames)
         if self.context_frames:
             yield context_BK3HW
         while left > 0:
             steps = min(group, left)
-            video_BT3HW, state = self.advance(state, steps)
+            with _evaluating(self):
+                video_BT3HW, state = self.advance(state, steps)
             yield self._kept_still(video_BT3HW, context_BK3HW, mask_BMHW)
             left -= steps
 
@@ -131,3 +147,16 @@ class Generator(nn.Module, ABC):
         if len(noise) != len(context_BK3HW):
             raise ValueError(f"noise needs one entry a sample: {len(context_BK3HW)}, not {len(noise)}")
         return NoiseStream(noise)
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """In evaluation mode; afterwards in the mode that it was in."""
+    training = network.training
+    if training:
+        network.eval()
+    try:
+        yield
+    finally:
+        if training:
+            network.train()
