@@ -62,7 +62,7 @@ def animate(
             if video.resolve() == image.resolve():
                 raise ModelingError(f"{image} would be overwritten by its own video: choose another --out or --format")
             fitted = fit_square(read_image(image), trained.config.resolution, options.fit)
-            frames = roll_out(trained.generator, fitted.square, frames=options.frames, seed=options.seed)
+            frames = roll_out(trained.generator, fitted.square[None], frames=options.frames, seed=options.seed)
             top, left, height, width = fitted.box
             write_video(video, frames[:, top : top + height, left : left + width], fps=options.fps, form=options.form)
             result = Animation(image=image, video=video, width=width, height=height)

@@ -117,13 +117,13 @@ def evaluate(
     for index in range(count):
         real = clips.window(index, 0, frames)
         copy = np.broadcast_to(real[:1], real.shape).copy()
-        sample = roll_out(trained.generator, real[0], frames=frames, seed=seed + index)
+        sample = roll_out(trained.generator, real[:1], frames=frames, seed=seed + index)
         model.add(sample, real)
         copied.add(copy, real)
         if motion:
-            quiet = sample if trained.deterministic else roll_out(trained.generator, real[0], frames=frames, seed=None)
+            quiet = sample if trained.deterministic else roll_out(trained.generator, real[:1], frames=frames, seed=None)
             moving["trained"].add(quiet, real)
-            moving["untrained"].add(roll_out(untrained, real[0], frames=frames, seed=None), real)
+            moving["untrained"].add(roll_out(untrained, real[:1], frames=frames, seed=None), real)
             moving["copied_frame"].add(copy, real)
         done(index + 1, count)
     report: dict[str, Any] = {

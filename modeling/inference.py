@@ -13,6 +13,7 @@ from modeling.checkpoint import load_checkpoint
 from modeling.config import Config
 from modeling.data import to_float, to_uint8
 from modeling.errors import UsageError
+from modeling.masks import one_hot
 from modeling.networks import Generator, build_generator
 from modeling.run import RunError, RunFolder, require_same_networks
 
@@ -37,8 +38,18 @@ class Trained:
 
     @property
     def deterministic(self) -> bool:
-        """True where one image has one future: no noise is drawn."""
-        return not self.config.generator.noise
+        """True where one image has one future: nothing is drawn."""
+        return not self.config.generator.random
+
+    @property
+    def context_frames(self) -> int:
+        """Frames that a clip goes on from; 0: it is unconditional and animates nothing."""
+        return self.config.generator.context_frames
+
+    @property
+    def mask_classes(self) -> int:
+        """Classes of the mask that it needs beside the first frame; 0: it takes none."""
+        return self.config.generator.mask_classes
 
 
 def load_trained(run: Path, device: torch.device, checkpoint: Path | None = None) -> Trained:
@@ -63,12 +74,26 @@ def load_trained(run: Path, device: torch.device, checkpoint: Path | None = None
     return Trained(generator=generator.to(device).eval(), config=config, step=step, source=source)
 
 
-def roll_out(generator: Generator, image_HW3: NDArray[np.uint8], *, frames: int, seed: int | None) -> NDArray[np.uint8]:
-    """The clip of one image: (frames, R, R, 3) uint8, frame 0 being the image itself.
+def roll_out(
+    generator: Generator,
+    context_KHW3: NDArray[np.uint8],
+    *,
+    frames: int,
+    seed: int | None,
+    labels_HW: NDArray[np.uint8] | None = None,
+) -> NDArray[np.uint8]:
+    """One clip: (frames, R, R, 3) uint8, which begins with its context itself.
 
-    image_HW3: (R, R, 3) uint8. seed: of the noise; None switches it off.
+    context_KHW3: (k, R, R, 3) uint8, what `Trained.context_frames` asks for; k is 0 where the generator is
+    unconditional. labels_HW: (R, R) uint8 classes of the first context frame, where the generator takes a mask
+    (`Trained.mask_classes`). seed: of the noise and the latent; None switches them off. ValueError for another k, or a
+    mask too many or too few.
     """
     device = next(generator.parameters()).device
-    image_B3HW = to_float(torch.from_numpy(image_HW3[None]), device)
-    pieces = generator.stream(image_B3HW, frames, None if seed is None else [seed])
+    context_BK3HW = to_float(torch.from_numpy(np.ascontiguousarray(context_KHW3)[None]), device)
+    mask_BMHW = None
+    if labels_HW is not None:
+        mask_BMHW = one_hot(torch.from_numpy(np.ascontiguousarray(labels_HW)[None]), generator.mask_classes, device)
+    noise = None if seed is None else [seed]
+    pieces = generator.stream(context_BK3HW, frames, noise, mask_BMHW=mask_BMHW)
     return np.concatenate([to_uint8(piece[0]) for piece in pieces])

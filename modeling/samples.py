@@ -25,7 +25,7 @@ def write_sample(path: Path, generator: Generator, clips: ClipSet, config: Confi
     for clip in chosen:
         real_THW3 = clips.window(clip, 0, config.frames)
         seed = config.training.seed if config.generator.noise else None
-        generated_THW3 = roll_out(generator, real_THW3[0], frames=config.frames, seed=seed)
+        generated_THW3 = roll_out(generator, real_THW3[:1], frames=config.frames, seed=seed)
         still_THW3 = np.broadcast_to(real_THW3[:1], real_THW3.shape)
         rows.append([still_THW3, generated_THW3, real_THW3])
     write_video(path, tiled(rows), fps=clips.clips[chosen[0]].fps or 25.0)

@@ -107,7 +107,7 @@ def test_a_video_is_the_generators_clip_and_begins_with_the_image(tmp_path: Path
     assert result.video == tmp_path / "out" / "river"
     video, _ = decoded(result.video)
     square = fit_square(cv2.imread(str(image))[..., ::-1], 32, "crop").square
-    np.testing.assert_array_equal(video, roll_out(trained.generator, square, frames=12, seed=5))
+    np.testing.assert_array_equal(video, roll_out(trained.generator, square[None], frames=12, seed=5))
     np.testing.assert_array_equal(video[0], square)
     assert len(video) == 12
 
@@ -174,10 +174,10 @@ def test_the_seed_is_the_noise(trained_run: Path) -> None:
             if name.endswith("noise_strength"):
                 parameter.fill_(0.3)
     square = fit_square(np.full((32, 32, 3), 90, np.uint8), 32, "crop").square
-    first, again, other = (roll_out(trained.generator, square, frames=5, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (roll_out(trained.generator, square[None], frames=5, seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
-    still = roll_out(trained.generator, square, frames=5, seed=None)
+    still = roll_out(trained.generator, square[None], frames=5, seed=None)
     assert (still != first).any()
-    longer = roll_out(trained.generator, square, frames=20, seed=1)
+    longer = roll_out(trained.generator, square[None], frames=20, seed=1)
     assert np.abs(longer[:5].astype(int) - first).max() <= 1  # a longer video goes on, it does not change
