@@ -47,7 +47,7 @@ class DecoderLevel(nn.Module):
 
     def __init__(self, channels: int, out: int, config: GeneratorConfig) -> None:
         super().__init__()
-        self.cell = CellStack(config.cell, channels, config.layers)
+        self.cell = CellStack(channels, config)
         self.style1 = StyleBlock(channels, channels, config.style_dim, noise=config.noise)
         self.style2 = StyleBlock(channels, out, config.style_dim, noise=config.noise)
 
