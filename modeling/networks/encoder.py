@@ -1,15 +1,24 @@
 """First hidden states of the feature pyramid: from an image by the encoder (section 3.5), or from a latent.
 
-Shapes: B clips, C channels, H and W height and width, Z length of the latent.
+Shapes: B clips, k context frames, C channels, H and W height and width, M mask classes, Z length of the latent.
 """
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modeling.config import LOWEST_RESOLUTION
 from modeling.networks.blocks import ResidualBlock
+
+
+def given_channels(context_BK3HW: Tensor, mask_BMHW: Tensor | None) -> Tensor:
+    """What the encoder reads, (B, 3k + M, H, W): the context frames and the mask on channels, in channels-last layout."""
+    x_BCHW = context_BK3HW.flatten(1, 2)
+    if mask_BMHW is not None:
+        x_BCHW = torch.cat((x_BCHW, mask_BMHW.to(x_BCHW.dtype)), dim=1)
+    return x_BCHW.contiguous(memory_format=torch.channels_last)
 
 
 class Encoder(nn.Module):

@@ -13,6 +13,12 @@ from torch import Tensor
 
 from modeling.transfer import to_device
 
+# Keys of a sample's streams. Style blocks count from 0; whatever else is drawn has its own from 1000 on.
+LATENT = 1000  #       z, once a clip
+FIRST_INPUT = 1001  #  DVD-GAN-S's first map, once a clip
+MOTION = 1002  #       MoCoGAN's noise, a frame at a time; TGAN's, a block of frames at a time
+MOTION_START = 1003  # MoCoGAN's first motion state, once a clip
+
 
 class NoiseStream:
     """N(0, I) maps for one batch: sample b's maps of block i come, frame by frame, from (seeds[b], i) alone.
