@@ -67,6 +67,17 @@ class Config:
             f"d_s.frames={self.d_s.frames} is more than the {made} frames of a clip that are generated "
             f"(frames={self.frames}, T, less generator.context_frames={self.generator.context_frames})",
         )
+        require(
+            self.generator.context_frames > 0 or not self.d_s.conditional,
+            "generator.context_frames=0 gives D_S no input frame to look at: set d_s.conditional=off",
+        )
+        if self.decomposition.startswith("trivdgan"):
+            require(
+                self.d_t.pool == 1, f"decomposition={self.decomposition} halves D_T's input itself: d_t.pool must be 1"
+            )
+            require(
+                self.crop_frames >= 4, f"decomposition={self.decomposition} needs frames of 8 or more (D_T sees half)"
+            )
         for name, widths, side in self._pyramids():
             halvings = len(widths) - 1
             require(
@@ -84,6 +95,11 @@ class Config:
         return [("d_s", self.d_s.widths, self.resolution // half), temporal]
 
     @property
+    def crop_frames(self) -> int:
+        """Frames of the part of a clip that D_T sees under TriVD-GAN's decompositions: half of them."""
+        return self.frames // 2
+
+    @property
     def generated_frames(self) -> int:
         """Frames of a training clip that the generator makes: T less those that it is given."""
         return self.frames - self.generator.context_frames
@@ -95,12 +111,18 @@ class Config:
 
     def warnings(self) -> list[str]:
         """What may be trained but is known to work badly, a line each."""
-        if self.frames >= SHORTEST_USEFUL_SEQUENCE:
-            return []
-        return [
-            f"frames={self.frames}: below {SHORTEST_USEFUL_SEQUENCE} the temporal discriminator gives no useful "
-            "gradient (section 3.8); 20 to 30 are advised"
-        ]
+        lines = []
+        if self.frames < SHORTEST_USEFUL_SEQUENCE:
+            lines.append(
+                f"frames={self.frames}: below {SHORTEST_USEFUL_SEQUENCE} the temporal discriminator gives no useful "
+                "gradient (section 3.8); 20 to 30 are advised"
+            )
+        if self.training.loss == "wgan-clip" and (self.d_s.spectral_norm or self.d_t.spectral_norm):
+            lines.append(
+                "training.loss=wgan-clip bounds weights that spectral norm rescales again: "
+                "set d_s.spectral_norm=off and d_t.spectral_norm=off to train as published"
+            )
+        return lines
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values (dict, list, str, int, float, bool, None), as they stand in `config.yaml`."""

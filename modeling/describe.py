@@ -21,14 +21,13 @@ def describe(config: Config) -> dict[str, Any]:
     plain = replace(config, d_s=replace(config.d_s, spectral_norm=False), d_t=replace(config.d_t, spectral_norm=False))
     with torch.device("meta"):
         generator = build_generator(plain)
-        d_s, d_t = build_discriminators(plain)
+        discriminators = build_discriminators(plain)
     return {
         "preset": config.preset,
         "resolution": config.resolution,
         "frames": config.frames,
         "generator": {"total": _count(generator), **_counts(generator.parts())},
-        "d_s": _discriminator(d_s),
-        "d_t": _discriminator(d_t),
+        **{name: _discriminator(network) for name, network in discriminators.items()},
     }
 
 

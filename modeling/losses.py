@@ -1,49 +1,111 @@
-"""The Wasserstein losses and their gradient penalties (section 3.1).
+"""Adversarial losses and the penalties of the discriminators' gradients (section 3.1).
 
-Shapes: B batch, K sampled frames, T time, H and W height and width. Each loss is a mean over samples, so the mean of a
-batch is the weighted mean of its micro-batches (Eq. 3.16).
+Shapes: B batch, K sampled frames, T time, n scores of a clip. Each loss is a mean over samples, so the mean of a batch
+is the weighted mean of its micro-batches (Eq. 3.16). A sample is a frame with a score of its own, or a clip.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from modeling.networks.discriminators import SpatialDiscriminator, TemporalDiscriminator
+from modeling.options.training import Loss
+
+Scored = Callable[[Tensor], Tensor]  # samples (B, ...) or (B, K, ...) -> a score each, (B,) or (B, K)
 
 
-def wasserstein_discriminator_loss(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
-    """E[D(fake)] - E[D(real)]: Eq. 3.3 as a loss to minimise; its negative is the Wasserstein estimate."""
-    return fake_scores.mean() - real_scores.mean()
+class AdversarialLoss(ABC):
+    """What both sides minimise, given the scores (B, n) of real and of generated samples."""
+
+    relative = False  # whether the generator's loss needs the real samples' scores
+
+    @abstractmethod
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """The discriminator's loss, without a penalty."""
+
+    @abstractmethod
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+        """The generator's loss; `real` where `relative`."""
 
 
-def wasserstein_generator_loss(fake_scores: Tensor) -> Tensor:
-    """-E[D(fake)]: Eq. 3.8 as a loss to minimise."""
-    return -fake_scores.mean()
+class Wasserstein(AdversarialLoss):
+    """E[D(fake)] - E[D(real)]: Eq. 3.3 and 3.8 as losses to minimise; wgan-gp and wgan-clip differ in their bound."""
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        return fake.mean() - real.mean()
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+        return -fake.mean()
 
 
-def gradient_penalty_spatial(
-    d_s: SpatialDiscriminator, real_BK3HW: Tensor, fake_BK3HW: Tensor, condition_B3HW: Tensor, alpha_BK: Tensor
-) -> Tensor:
-    """Eq. 3.5 for D_S: mean of (||grad D(x)||_2 - 1)^2 over frames x = alpha.real + (1 - alpha).fake.
+class Vanilla(AdversarialLoss):
+    """Cross entropy of real and fake (Eq. 3.1), its generator's side non-saturating (Goodfellow 2014, section 3)."""
 
-    A sample is a frame, with an alpha of its own; the input frame beside it is not interpolated and takes no part in
-    the norm.
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        return F.softplus(-real).mean() + F.softplus(fake).mean()
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+        return F.softplus(-fake).mean()
+
+
+class Hinge(AdversarialLoss):
+    """Scores beyond the margin 1 cost nothing (Lim and Ye 2017); DVD-GAN's loss."""
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+        return -fake.mean()
+
+
+class RelativisticPairing(AdversarialLoss):
+    """Cross entropy of D(real) - D(fake) in pairs (R3GAN, Huang 2024); a pair continues the same input frame."""
+
+    relative = True
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        return F.softplus(fake - real).mean()
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+        if real is None:
+            raise ValueError("the relativistic loss compares with real scores")
+        return F.softplus(real - fake).mean()
+
+
+LOSSES: dict[Loss, AdversarialLoss] = {
+    "wgan-gp": Wasserstein(),
+    "wgan-clip": Wasserstein(),
+    "vanilla": Vanilla(),
+    "hinge": Hinge(),
+    "rpgan-r1r2": RelativisticPairing(),
+}
+
+
+def gradient_penalty(scored: Scored, real: Tensor, fake: Tensor, alpha: Tensor) -> Tensor:
+    """Eq. 3.5: mean of (||grad D(x)||_2 - 1)^2 over samples x = alpha.real + (1 - alpha).fake.
+
+    `real` and `fake` are (*samples, ...) and `alpha` (*samples), one a sample; the norm is over all of a sample's
+    values. What D is conditioned on is inside `scored`: it is not interpolated and takes no part in the norm.
     """
-    with _full_precision(real_BK3HW):
-        x_BK3HW = _interpolate(real_BK3HW, fake_BK3HW, alpha_BK[:, :, None, None, None])
-        gradient_BK3HW = _gradient(d_s(x_BK3HW, condition_B3HW.float()), x_BK3HW)
-        return _penalty(gradient_BK3HW.flatten(2))
+    with _full_precision(real):
+        weight = alpha.to(real.dtype).reshape(*alpha.shape, *[1] * (real.dim() - alpha.dim()))
+        x = (weight * real + (1 - weight) * fake).detach().requires_grad_()
+        norms: Tensor = torch.linalg.vector_norm(_gradients(scored, x, alpha.dim()), dim=-1)
+        return (norms - 1).square().mean()
 
 
-def gradient_penalty_temporal(
-    d_t: TemporalDiscriminator, real_BT3HW: Tensor, fake_BT3HW: Tensor, alpha_B: Tensor
-) -> Tensor:
-    """Eq. 3.5 for D_T: a sample is a clip, its score the mean over slices, the norm over all its values."""
-    with _full_precision(real_BT3HW):
-        x_BT3HW = _interpolate(real_BT3HW, fake_BT3HW, alpha_B[:, None, None, None, None])
-        gradient_BT3HW = _gradient(d_t(x_BT3HW).mean(dim=1), x_BT3HW)
-        return _penalty(gradient_BT3HW.flatten(1))
+def zero_centred_penalty(scored: Scored, samples: Tensor, sample_dims: int) -> Tensor:
+    """E[||grad D(x)||^2] / 2: R1 on real samples, R2 on generated ones (Mescheder 2018, Eq. 9 and 10).
+
+    The first `sample_dims` dimensions of `samples` count samples.
+    """
+    with _full_precision(samples):
+        x = samples.detach().requires_grad_()
+        return _gradients(scored, x, sample_dims).square().sum(dim=-1).mean() / 2
 
 
 def _full_precision(like: Tensor) -> torch.autocast:
@@ -51,17 +113,7 @@ def _full_precision(like: Tensor) -> torch.autocast:
     return torch.autocast(like.device.type, enabled=False)
 
 
-def _interpolate(real: Tensor, fake: Tensor, alpha: Tensor) -> Tensor:
-    alpha = alpha.to(real.dtype)
-    return (alpha * real + (1 - alpha) * fake).detach().requires_grad_()
-
-
-def _gradient(scores: Tensor, x: Tensor) -> Tensor:
+def _gradients(scored: Scored, x: Tensor, sample_dims: int) -> Tensor:
     # No sample's score depends on another sample, so the gradient of the sum holds each one's own.
-    (gradient,) = torch.autograd.grad(scores.sum(), x, create_graph=True)
-    return gradient
-
-
-def _penalty(gradient: Tensor) -> Tensor:
-    norms: Tensor = torch.linalg.vector_norm(gradient, dim=-1)
-    return (norms - 1).square().mean()
+    (gradient,) = torch.autograd.grad(scored(x).sum(), x, create_graph=True)
+    return gradient.flatten(sample_dims)

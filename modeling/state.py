@@ -7,9 +7,9 @@ from typing import Any
 
 from torch.optim.swa_utils import AveragedModel
 
+from modeling.build import Networks, Optimisers
 from modeling.config import Config
 from modeling.run import RunError
-from modeling.step import Networks, Optimisers
 
 
 def snapshot(
@@ -23,14 +23,8 @@ def snapshot(
     return {
         "step": step,
         "config": config.to_dict(),
-        "generator": networks.generator.state_dict(),
-        "d_s": networks.d_s.state_dict(),
-        "d_t": networks.d_t.state_dict(),
-        "optimisers": {
-            "generator": optimisers.generator.state_dict(),
-            "d_s": optimisers.d_s.state_dict(),
-            "d_t": optimisers.d_t.state_dict(),
-        },
+        **{name: network.state_dict() for name, network in networks},
+        "optimisers": {name: optimiser.state_dict() for name, optimiser in optimisers},
         "ema": None if average is None else average.module.state_dict(),
         "ema_updates": 0 if average is None else int(average.n_averaged),
     }
@@ -45,12 +39,10 @@ def restore(
 ) -> int:
     """Put `state` back; the step to go on from. RunError where it lacks something."""
     try:
-        networks.generator.load_state_dict(state["generator"])
-        networks.d_s.load_state_dict(state["d_s"])
-        networks.d_t.load_state_dict(state["d_t"])
-        optimisers.generator.load_state_dict(state["optimisers"]["generator"])
-        optimisers.d_s.load_state_dict(state["optimisers"]["d_s"])
-        optimisers.d_t.load_state_dict(state["optimisers"]["d_t"])
+        for name, network in networks:
+            network.load_state_dict(state[name])
+        for name, optimiser in optimisers:
+            optimiser.load_state_dict(state["optimisers"][name])
         if average is not None:
             average.module.load_state_dict(state["ema"])
             average.n_averaged.fill_(state["ema_updates"])

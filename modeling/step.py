@@ -5,34 +5,28 @@ Shapes: B batch, K sampled frames, T time, H and W height and width.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_value_, clip_grads_with_norm_, get_total_norm
 
+from modeling.augment import augmented
+from modeling.build import Networks, Optimisers, build_networks, build_optimisers
 from modeling.config import Config
 from modeling.draws import Draws, draws_for
-from modeling.losses import (
-    gradient_penalty_spatial,
-    gradient_penalty_temporal,
-    wasserstein_discriminator_loss,
-    wasserstein_generator_loss,
-)
-from modeling.networks import (
-    Generator,
-    SpatialDiscriminator,
-    TemporalDiscriminator,
-    build_discriminators,
-    build_generator,
-)
+from modeling.losses import LOSSES, Scored, gradient_penalty, zero_centred_penalty
+from modeling.networks import Discriminator
 from modeling.networks.blocks import power_iteration
+from modeling.options.training import TrainingConfig
 from modeling.transfer import to_device
 
 __all__ = [
+    "ALONE",
     "Draws",
+    "Group",
     "Networks",
     "NonFiniteError",
     "Optimisers",
@@ -56,45 +50,25 @@ class NonFiniteError(ArithmeticError):
         self.quantity, self.value, self.draws = quantity, value, draws
 
 
-@dataclass(frozen=True, kw_only=True)
-class Networks:
-    generator: Generator
-    d_s: SpatialDiscriminator
-    d_t: TemporalDiscriminator
+class Group(Protocol):
+    """The processes that share a batch. Each takes its part; what they add up is the whole batch's."""
+
+    size: int
+
+    def add_up(self, tensors: list[Tensor]) -> None:
+        """Replace each tensor by its sum over the processes."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Optimisers:
-    generator: torch.optim.Adam
-    d_s: torch.optim.Adam
-    d_t: torch.optim.Adam
+class _Alone:
+    """One process with the whole batch."""
 
-    def set_learning_rate(self, lr: float) -> None:
-        for optimiser in (self.generator, self.d_s, self.d_t):
-            for group in optimiser.param_groups:
-                group["lr"] = lr
+    size = 1
+
+    def add_up(self, tensors: list[Tensor]) -> None:
+        """Its own values are the sum."""
 
 
-def build_networks(config: Config, device: torch.device | str = "cpu") -> Networks:
-    """All three networks with the initial weights that the configuration's seed gives, on `device`."""
-    d_s, d_t = build_discriminators(config)
-    return Networks(generator=build_generator(config).to(device), d_s=d_s.to(device), d_t=d_t.to(device))
-
-
-def build_optimisers(networks: Networks, config: Config) -> Optimisers:
-    """Adam for each network; a lazy penalty every k-th pass takes D's betas to the power k/(k+1) (Karras 2020)."""
-    training = config.training
-    beta1, beta2 = training.betas
-    k = training.penalty_every
-    power = k / (k + 1) if k > 1 else 1.0
-
-    def adam(network: nn.Module, betas: tuple[float, float]) -> torch.optim.Adam:
-        return torch.optim.Adam(network.parameters(), lr=training.lr, betas=betas, fused=True)
-
-    lazy = (beta1**power, beta2**power)
-    return Optimisers(
-        generator=adam(networks.generator, (beta1, beta2)), d_s=adam(networks.d_s, lazy), d_t=adam(networks.d_t, lazy)
-    )
+ALONE: Group = _Alone()
 
 
 def micro_batch_size(config: Config) -> int:
@@ -107,89 +81,164 @@ def penalty_is_due(config: Config, draws: Draws) -> bool:
     """Whether this D pass takes the penalty: every `penalty_every`-th does, unless its weight is 0."""
     training = config.training
     number = draws.step * training.d_passes + draws.pass_index
-    return training.lambda_gp > 0 and number % training.penalty_every == 0
+    return training.gradient_penalty != "none" and number % training.penalty_every == 0
 
 
 def discriminator_pass(
-    networks: Networks, optimisers: Optimisers, clips_BT3HW: Tensor, draws: Draws, config: Config
+    networks: Networks,
+    optimisers: Optimisers,
+    clips_BT3HW: Tensor,
+    draws: Draws,
+    config: Config,
+    mask_BMHW: Tensor | None = None,
+    group: Group = ALONE,
 ) -> Stats:
-    """One update of D_S and D_T on one batch of real clips (B, T, 3, H, W) in [-1, 1].
+    """One update of every discriminator on one batch of real clips (B, T, 3, H, W) in [-1, 1].
 
-    Both see the same generated clips, from one forward pass without a graph. Returns, for x in d_s and d_t: `x_loss`
-    (with the penalty), `x_wasserstein` (real - fake), `x_penalty` (unweighted, where due), `x_grad_norm` (unclipped).
+    All see the same generated clips, from one forward pass without a graph. `clips_BT3HW` and `draws` are this
+    process's part of the batch. Returns, for each discriminator x: `x_loss` (with the penalty), `x_wasserstein`
+    (real - fake), `x_penalty` (unweighted, where due), `x_grad_norm` (unclipped).
     Raises NonFiniteError before anything is updated.
     """
-    d_s, d_t = networks.d_s, networks.d_t
-    optimisers.d_s.zero_grad(set_to_none=True)
-    optimisers.d_t.zero_grad(set_to_none=True)
-    weight_gp = config.training.lambda_gp * config.training.penalty_every if penalty_is_due(config, draws) else None
+    training, loss_of = config.training, LOSSES[config.training.loss]
+    for optimiser in optimisers.discriminators.values():
+        optimiser.zero_grad(set_to_none=True)
+    weight = training.lambda_gp * training.penalty_every if penalty_is_due(config, draws) else None
     stats: dict[str, Tensor] = {}
-    for real_BT3HW, part, share in _micro_batches(clips_BT3HW, draws, config):
-        image_B3HW = real_BT3HW[:, 0]
-        with torch.no_grad():
-            fake_BT3HW = networks.generator(image_B3HW, real_BT3HW.shape[1], part.noise)
-        B = len(part)
+    for real_BT3HW, mask, part, share in _micro_batches(clips_BT3HW, mask_BMHW, draws, config, group):
+        context_BK3HW = real_BT3HW[:, : config.generator.context_frames]
+        with torch.no_grad(), _precision(config, real_BT3HW):
+            fake_BT3HW = networks.generator(context_BK3HW, real_BT3HW.shape[1], part.noise, mask).to(real_BT3HW.dtype)
+        real = augmented(real_BT3HW, training.augment, part.augment)
+        fake = augmented(fake_BT3HW, training.augment, part.augment)
+        condition_B3HW = _condition(real, config)
+        for name, network in networks.discriminators.items():
+            real_view, fake_view = network.view(real, part.picks(real=True)), network.view(fake, part.picks(real=False))
+            with _precision(config, real_BT3HW):
+                real_scores, fake_scores = _both(network, real_view, fake_view, condition_B3HW)
+            loss = loss_of.discriminator(real_scores.to(real.dtype), fake_scores.to(real.dtype))
+            (loss * share).backward()  # type: ignore[no-untyped-call]
+            _add(stats, f"{name}_loss", loss * share)
+            _add(stats, f"{name}_wasserstein", (real_scores.mean() - fake_scores.mean()) * share)
+            if weight is not None:
+                penalty = _penalty(network, real_view, fake_view, condition_B3HW, part, training)
+                (penalty * (weight * share)).backward()  # type: ignore[no-untyped-call]
+                _add(stats, f"{name}_loss", penalty * (weight * share))
+                _add(stats, f"{name}_penalty", penalty * share)
 
-        real_BK3HW = _frames(real_BT3HW, part.real_frames)
-        fake_BK3HW = _frames(fake_BT3HW, part.fake_frames)
-        both = d_s(torch.cat((real_BK3HW, fake_BK3HW)), torch.cat((image_B3HW, image_B3HW)))
-        _accumulate(stats, "d_s", wasserstein_discriminator_loss(both[:B], both[B:]), share)
-        if weight_gp is not None:
-            alpha_BK = to_device(part.alpha_s, real_BT3HW.device)
-            penalty = gradient_penalty_spatial(d_s, real_BK3HW, fake_BK3HW, image_B3HW, alpha_BK)
-            _accumulate_penalty(stats, "d_s", penalty, share, weight_gp)
-
-        both = d_t(torch.cat((real_BT3HW, fake_BT3HW)))
-        _accumulate(stats, "d_t", wasserstein_discriminator_loss(both[:B], both[B:]), share)
-        if weight_gp is not None:
-            alpha_B = to_device(part.alpha_t, real_BT3HW.device)
-            penalty = gradient_penalty_temporal(d_t, real_BT3HW, fake_BT3HW, alpha_B)
-            _accumulate_penalty(stats, "d_t", penalty, share, weight_gp)
-
-    values = _finish({"d_s": (d_s, optimisers.d_s), "d_t": (d_t, optimisers.d_t)}, stats, draws, config)
-    power_iteration(d_s)
-    power_iteration(d_t)
+    updates = {name: (network, optimisers.discriminators[name]) for name, network in networks.discriminators.items()}
+    values = _finish(updates, stats, draws, config, group)
+    for network in networks.discriminators.values():
+        if training.loss == "wgan-clip":
+            with torch.no_grad():
+                for parameter in network.parameters():
+                    parameter.clamp_(-training.weight_clip, training.weight_clip)
+        power_iteration(network)
     return values
 
 
 def generator_pass(
-    networks: Networks, optimisers: Optimisers, clips_BT3HW: Tensor, draws: Draws, config: Config
+    networks: Networks,
+    optimisers: Optimisers,
+    clips_BT3HW: Tensor,
+    draws: Draws,
+    config: Config,
+    mask_BMHW: Tensor | None = None,
+    group: Group = ALONE,
 ) -> Stats:
     """One update of the generator on the first frames of a batch of clips (B, T, 3, H, W) in [-1, 1] (Eq. 3.15).
 
-    Returns `g_loss`, `g_loss_s` and `g_loss_t` (unweighted), `g_grad_norm` (unclipped).
+    Returns `g_loss`, `g_loss_s` and `g_loss_t` (unweighted, one for each discriminator), `g_grad_norm` (unclipped).
     Raises NonFiniteError before anything is updated.
     """
-    training, d_s, d_t = config.training, networks.d_s, networks.d_t
+    training, loss_of = config.training, LOSSES[config.training.loss]
+    weights = {"d_s": training.lambda_s, "d_t": training.lambda_t, "d_v": training.lambda_v}
     optimisers.generator.zero_grad(set_to_none=True)
     stats: dict[str, Tensor] = {}
-    with _frozen(d_s, d_t):
-        for real_BT3HW, part, share in _micro_batches(clips_BT3HW, draws, config):
-            image_B3HW = real_BT3HW[:, 0]
-            fake_BT3HW = networks.generator(image_B3HW, real_BT3HW.shape[1], part.noise)
-            loss_s = wasserstein_generator_loss(d_s(_frames(fake_BT3HW, part.fake_frames), image_B3HW))
-            loss_t = wasserstein_generator_loss(d_t(fake_BT3HW))
-            loss = training.lambda_s * loss_s + training.lambda_t * loss_t
-            (loss * share).backward()  # type: ignore[no-untyped-call]
-            for name, value in (("g_loss", loss), ("g_loss_s", loss_s), ("g_loss_t", loss_t)):
-                _add(stats, name, value * share)
-    return _finish({"g": (networks.generator, optimisers.generator)}, stats, draws, config)
+    with _frozen(*networks.discriminators.values()):
+        for real_BT3HW, mask, part, share in _micro_batches(clips_BT3HW, mask_BMHW, draws, config, group):
+            context_BK3HW = real_BT3HW[:, : config.generator.context_frames]
+            total = real_BT3HW.new_zeros(())
+            with _precision(config, real_BT3HW):
+                fake_BT3HW = networks.generator(context_BK3HW, real_BT3HW.shape[1], part.noise, mask)
+                fake = augmented(fake_BT3HW, training.augment, part.augment)
+                real = augmented(real_BT3HW, training.augment, part.augment)
+                condition_B3HW = _condition(real, config)
+                for name, network in networks.discriminators.items():
+                    real_scores = None
+                    if loss_of.relative:
+                        with torch.no_grad():
+                            real_scores = network(network.view(real, part.picks(real=True)), condition_B3HW)
+                    fake_scores = network(network.view(fake, part.picks(real=False)), condition_B3HW)
+                    loss = loss_of.generator(fake_scores, real_scores)
+                    total = total + weights[name] * loss
+                    _add(stats, f"g_loss_{name[-1]}", loss * share)
+            (total * share).backward()  # type: ignore[no-untyped-call]
+            _add(stats, "g_loss", total * share)
+    values = _finish({"g": (networks.generator, optimisers.generator)}, stats, draws, config, group)
+    networks.generator.after_update()
+    return values
 
 
-def _micro_batches(clips_BT3HW: Tensor, draws: Draws, config: Config) -> Iterator[tuple[Tensor, Draws, float]]:
-    """Parts of the batch with their draws and their share of it: K/N of Eq. 3.16."""
-    total, size = len(clips_BT3HW), micro_batch_size(config)
-    if total != len(draws):
-        raise ValueError(f"{total} clips need as many draws, not {len(draws)}")
-    for start in range(0, total, size):
-        stop = min(start + size, total)
-        yield clips_BT3HW[start:stop], draws.part(start, stop), (stop - start) / total
+def _condition(clips_BT3HW: Tensor, config: Config) -> Tensor | None:
+    """What a conditional discriminator sees beside a frame: the last one that the generator was given."""
+    given = config.generator.context_frames
+    return clips_BT3HW[:, given - 1] if given else None
 
 
-def _frames(video_BT3HW: Tensor, indices_BK: Tensor) -> Tensor:
-    """Frames (B, K, 3, H, W) of each clip at its own indices (B, K)."""
-    rows_B1 = torch.arange(len(video_BT3HW), device=video_BT3HW.device)[:, None]
-    return video_BT3HW[rows_B1, to_device(indices_BK, video_BT3HW.device)]
+def _both(
+    network: Discriminator, real_view: Tensor, fake_view: Tensor, condition_B3HW: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Scores of real and generated views, from one pass over both."""
+    twice = None if condition_B3HW is None else torch.cat((condition_B3HW, condition_B3HW))
+    real_scores, fake_scores = network(torch.cat((real_view, fake_view)), twice).chunk(2)
+    return real_scores, fake_scores
+
+
+def _penalty(
+    network: Discriminator,
+    real_view: Tensor,
+    fake_view: Tensor,
+    condition_B3HW: Tensor | None,
+    part: Draws,
+    training: TrainingConfig,
+) -> Tensor:
+    """The penalty of `training.gradient_penalty`, unweighted, on the pass's own views."""
+
+    def scored(view: Tensor) -> Tensor:
+        scores: Tensor = network(view, condition_B3HW)
+        return scores if network.per_frame else scores.mean(dim=1)
+
+    return penalty_of(training, scored, real_view, fake_view, part.alpha_s if network.per_frame else part.alpha_t)
+
+
+def penalty_of(training: TrainingConfig, scored: Scored, real: Tensor, fake: Tensor, alpha: Tensor) -> Tensor:
+    """`scored`'s gradient penalty between real and generated samples; `alpha` has a number for each."""
+    if training.gradient_penalty == "gp":
+        return gradient_penalty(scored, real, fake, to_device(alpha, real.device))
+    penalty = zero_centred_penalty(scored, real, alpha.dim())
+    if training.gradient_penalty == "r1r2":
+        penalty = penalty + zero_centred_penalty(scored, fake, alpha.dim())
+    return penalty
+
+
+def _precision(config: Config, like: Tensor) -> torch.autocast:
+    """bf16 for the networks' passes where asked for; float64 stays what it is."""
+    enabled = config.training.precision == "bf16" and like.dtype == torch.float32
+    return torch.autocast(like.device.type, dtype=torch.bfloat16, enabled=enabled)
+
+
+def _micro_batches(
+    clips_BT3HW: Tensor, mask_BMHW: Tensor | None, draws: Draws, config: Config, group: Group
+) -> Iterator[tuple[Tensor, Tensor | None, Draws, float]]:
+    """Parts of this process's clips with masks and draws, and their share of the whole batch: K/N of Eq. 3.16."""
+    count, size = len(clips_BT3HW), micro_batch_size(config)
+    if count != len(draws):
+        raise ValueError(f"{count} clips need as many draws, not {len(draws)}")
+    for start in range(0, count, size):
+        stop = min(start + size, count)
+        mask = None if mask_BMHW is None else mask_BMHW[start:stop]
+        yield clips_BT3HW[start:stop], mask, draws.part(start, stop), (stop - start) / (count * group.size)
 
 
 def _add(stats: dict[str, Tensor], name: str, value: Tensor) -> None:
@@ -197,22 +246,16 @@ def _add(stats: dict[str, Tensor], name: str, value: Tensor) -> None:
     stats[name] = stats[name] + value if name in stats else value
 
 
-def _accumulate(stats: dict[str, Tensor], name: str, loss: Tensor, share: float) -> None:
-    (loss * share).backward()  # type: ignore[no-untyped-call]
-    _add(stats, f"{name}_loss", loss * share)
-    _add(stats, f"{name}_wasserstein", -loss * share)
-
-
-def _accumulate_penalty(stats: dict[str, Tensor], name: str, penalty: Tensor, share: float, weight: float) -> None:
-    (penalty * (weight * share)).backward()  # type: ignore[no-untyped-call]
-    _add(stats, f"{name}_loss", penalty * (weight * share))
-    _add(stats, f"{name}_penalty", penalty * share)
-
-
 def _finish(
-    updates: dict[str, tuple[nn.Module, torch.optim.Adam]], stats: dict[str, Tensor], draws: Draws, config: Config
+    updates: Mapping[str, tuple[nn.Module, torch.optim.Adam]],
+    stats: dict[str, Tensor],
+    draws: Draws,
+    config: Config,
+    group: Group,
 ) -> Stats:
     """Measure the gradients, stop on anything that is not finite, clip, update; the pass's statistics as numbers."""
+    gradients = [p.grad for network, _ in updates.values() for p in network.parameters() if p.grad is not None]
+    group.add_up([*gradients, *stats.values()])
     norms = {}
     for name, (network, _) in updates.items():
         norms[name] = get_total_norm([p.grad for p in network.parameters() if p.grad is not None])

@@ -3,11 +3,13 @@
 `build_generator` and `build_discriminators` make them from a `Config`; initial weights depend on its seed alone.
 """
 
-from modeling.networks.discriminators import SpatialDiscriminator, TemporalDiscriminator, build_discriminators
+from modeling.networks.decompositions import build_discriminators
+from modeling.networks.discriminators import Discriminator, SpatialDiscriminator, TemporalDiscriminator
 from modeling.networks.generator import StyleGenerator, build_generator
 from modeling.networks.interface import Generator
 
 __all__ = [
+    "Discriminator",
     "Generator",
     "SpatialDiscriminator",
     "StyleGenerator",

@@ -30,7 +30,7 @@ def _config(*overrides: str) -> Config:
 
 def _networks(config: Config) -> Networks:
     networks = build_networks(config)
-    for network in (networks.generator, networks.d_s, networks.d_t):
+    for network in (networks.generator, networks.discriminators["d_s"], networks.discriminators["d_t"]):
         network.double()
         for name, parameter in network.named_parameters():
             if name.endswith(("noise_strength", "gamma")):
@@ -49,7 +49,11 @@ def _gradients(config: Config, *, generator: bool) -> tuple[dict[str, torch.Tens
     optimisers = build_optimisers(networks, config)
     run = generator_pass if generator else discriminator_pass
     stats = run(networks, optimisers, _clips(config), draws_for(config, step=3, pass_index=1), config)
-    updated = {"g": networks.generator} if generator else {"d_s": networks.d_s, "d_t": networks.d_t}
+    updated = (
+        {"g": networks.generator}
+        if generator
+        else {"d_s": networks.discriminators["d_s"], "d_t": networks.discriminators["d_t"]}
+    )
     gradients = {
         f"{label}.{name}": parameter.grad.clone()
         for label, network in updated.items()
@@ -77,7 +81,7 @@ def test_the_accumulated_gradient_is_that_of_the_loss_written_out() -> None:
     """One graph over the whole batch: E[D(fake)] - E[D(real)] + lambda * GP, and Eq. 3.15 for the generator."""
     config = _config("lambda_gp=0.7", "lambda_s=0.5", "lambda_t=3")
     networks, clips, draws = _networks(config), _clips(config), draws_for(config, step=3, pass_index=1)
-    d_s, d_t, image = networks.d_s, networks.d_t, clips[:, 0]
+    d_s, d_t, image = networks.discriminators["d_s"], networks.discriminators["d_t"], clips[:, 0]
     fake = networks.generator(image, config.frames, draws.noise)
 
     def frames(video: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:

@@ -26,7 +26,7 @@ def _rand(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def _pair(*overrides: str):
-    networks = build_discriminators(apply_overrides(TINY, overrides))
+    networks = tuple(build_discriminators(apply_overrides(TINY, overrides)).values())
     for network in networks:
         network.double()
         if network.attention is not None:
@@ -128,14 +128,14 @@ def test_the_condition_reaches_d_s_only_where_asked() -> None:
 
 
 def test_attention_begins_as_identity() -> None:
-    for network in build_discriminators(TINY):
+    for network in build_discriminators(TINY).values():
         assert network.attention.gamma == 0
         x = torch.randn(2, 32, 8, 8)
         assert torch.equal(network.attention(x), x)
 
 
 def test_spectral_norm_divides_by_the_largest_singular_value() -> None:
-    for network in build_discriminators(TINY):
+    for network in build_discriminators(TINY).values():
         for _ in range(200):
             power_iteration(network)
         for name, module in network.named_modules():
@@ -145,7 +145,7 @@ def test_spectral_norm_divides_by_the_largest_singular_value() -> None:
 
 
 def test_spectral_norm_covers_every_convolution_and_the_linear() -> None:
-    for network in build_discriminators(TINY):
+    for network in build_discriminators(TINY).values():
         kinds = (Conv, torch.nn.Conv2d, torch.nn.Linear)
         layers = [module for module in network.modules() if isinstance(module, kinds)]
         assert len(layers) == 4 * 3 + 4 + 1
@@ -153,7 +153,7 @@ def test_spectral_norm_covers_every_convolution_and_the_linear() -> None:
 
 
 def test_spectral_norm_rests_but_in_power_iteration() -> None:
-    d_s, _ = build_discriminators(TINY)
+    d_s = build_discriminators(TINY)["d_s"]
     before = copy.deepcopy(dict(d_s.named_buffers()))
     assert before
     d_s.train()

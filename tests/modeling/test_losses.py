@@ -1,6 +1,8 @@
-"""The Wasserstein losses and the gradient penalties against hand computation, numerical gradients and loops."""
+"""The losses and the gradient penalties against hand computation, numerical gradients and loops."""
 
 from __future__ import annotations
+
+import math
 
 import pytest
 import torch
@@ -8,12 +10,7 @@ from torch import Tensor, nn
 
 from modeling import presets
 from modeling.config import apply_overrides
-from modeling.losses import (
-    gradient_penalty_spatial,
-    gradient_penalty_temporal,
-    wasserstein_discriminator_loss,
-    wasserstein_generator_loss,
-)
+from modeling.losses import LOSSES, gradient_penalty, zero_centred_penalty
 from modeling.networks import build_discriminators
 from tests.modeling import literal_networks as literal
 
@@ -25,17 +22,64 @@ def _rand(*shape: int, seed: int = 0) -> Tensor:
 
 
 def _discriminators():
-    networks = build_discriminators(apply_overrides(presets.get("tiny"), SMALL))
+    networks = build_discriminators(apply_overrides(presets.get("tiny"), SMALL)).values()
     for network in networks:
         network.double()
         network.attention.gamma.data.fill_(0.7)
     return networks
 
 
-def test_wasserstein_losses_by_hand() -> None:
-    real, fake = torch.tensor([[1.0, 2.0], [3.0, 6.0]]), torch.tensor([[0.5, 0.5], [1.0, 2.0]])
-    assert wasserstein_discriminator_loss(real, fake) == 1.0 - 3.0
-    assert wasserstein_generator_loss(fake) == -1.0
+def gradient_penalty_spatial(d_s: nn.Module, real: Tensor, fake: Tensor, condition: Tensor, alpha: Tensor) -> Tensor:
+    return gradient_penalty(lambda frames: d_s(frames, condition), real, fake, alpha)
+
+
+def gradient_penalty_temporal(d_t: nn.Module, real: Tensor, fake: Tensor, alpha: Tensor) -> Tensor:
+    return gradient_penalty(lambda clips: d_t(clips).mean(dim=1), real, fake, alpha)
+
+
+def _log1pexp(x: float) -> float:
+    return math.log(1 + math.exp(x))
+
+
+# Each loss as a sum over a list of pairs of numbers, written from the papers.
+BY_HAND = {
+    "wgan-gp": (lambda r, f: f - r, lambda r, f: -f),
+    "wgan-clip": (lambda r, f: f - r, lambda r, f: -f),
+    "vanilla": (
+        lambda r, f: -math.log(1 / (1 + math.exp(-r))) - math.log(1 - 1 / (1 + math.exp(-f))),
+        lambda r, f: -math.log(1 / (1 + math.exp(-f))),
+    ),
+    "hinge": (lambda r, f: max(0.0, 1 - r) + max(0.0, 1 + f), lambda r, f: -f),
+    "rpgan-r1r2": (lambda r, f: _log1pexp(-(r - f)), lambda r, f: _log1pexp(-(f - r))),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_by_hand(name: str) -> None:
+    real, fake = torch.tensor([[1.0, 2.0], [-3.0, 0.6]]).double(), torch.tensor([[0.5, 0.5], [-1.5, 2.0]]).double()
+    pairs = list(zip(real.flatten().tolist(), fake.flatten().tolist(), strict=True))
+    for ours, by_hand in zip(
+        (LOSSES[name].discriminator(real, fake), LOSSES[name].generator(fake, real)), BY_HAND[name]
+    ):
+        assert float(ours) == pytest.approx(sum(by_hand(r, f) for r, f in pairs) / 4, rel=1e-9)
+
+
+def test_a_loss_of_pairs_wants_real_scores() -> None:
+    with pytest.raises(ValueError, match="real scores"):
+        LOSSES["rpgan-r1r2"].generator(torch.zeros(1, 1))
+
+
+def test_zero_centred_penalty_against_numerical_gradients() -> None:
+    """R1 of the true D_S, a norm a frame, and of the true D_T, a norm a clip, on its mean score."""
+    d_s, d_t = _discriminators()
+    frames, condition = _rand(1, 2, 3, 8, 8), _rand(1, 3, 8, 8, seed=2)
+    norms = [_numerical_norm(lambda moved: d_s(moved[None], condition)[0], frames[0, k]) for k in range(2)]
+    penalty = zero_centred_penalty(lambda x: d_s(x, condition), frames, 2)
+    assert float(penalty.detach()) == pytest.approx(sum(norm**2 for norm in norms) / 2 / 2, rel=1e-5)
+    clip = _rand(1, 4, 3, 8, 8)
+    norm = _numerical_norm(lambda clips: d_t(clips).mean(dim=1), clip[0])
+    penalty = zero_centred_penalty(lambda x: d_t(x).mean(dim=1), clip, 1)
+    assert float(penalty.detach()) == pytest.approx(norm**2 / 2, rel=1e-5)
 
 
 class _LinearFrames(nn.Module):
@@ -175,7 +219,7 @@ def test_the_penalty_leaves_no_gradient_on_its_inputs_and_survives_a_zero_gradie
 
 
 def test_the_penalty_is_computed_in_full_precision_under_autocast() -> None:
-    _, d_t = build_discriminators(apply_overrides(presets.get("tiny"), SMALL))
+    d_t = build_discriminators(apply_overrides(presets.get("tiny"), SMALL))["d_t"]
     real, fake = _rand(1, 4, 3, 16, 16).float(), _rand(1, 4, 3, 16, 16, seed=1).float()
     plain = gradient_penalty_temporal(d_t, real, fake, torch.tensor([0.5]))
     with torch.autocast("cpu", dtype=torch.bfloat16):

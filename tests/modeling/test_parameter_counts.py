@@ -45,7 +45,7 @@ def test_discriminator_blocks_add_up(network: str) -> None:
 def test_describe_counts_what_is_built() -> None:
     """Described on shapes alone, without spectral norm; trained networks must have the same counts."""
     config = presets.get("tiny")
-    built = (build_generator(config), *build_discriminators(config))
+    built = (build_generator(config), *build_discriminators(config).values())
     assert tuple(sum(p.numel() for p in network.parameters()) for network in built) == TOTALS["tiny"]
 
 

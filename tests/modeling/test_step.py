@@ -94,7 +94,9 @@ def test_one_step_of_tiny_is_deterministic() -> None:
         torch.manual_seed(len(results))  # the global generator has no part in it
         networks, optimisers = _build(config)
         stats = _run_step(networks, optimisers, config, 0)
-        results.append((stats, _weights(networks.generator, networks.d_s, networks.d_t)))
+        results.append(
+            (stats, _weights(networks.generator, networks.discriminators["d_s"], networks.discriminators["d_t"]))
+        )
     assert results[0][0] == results[1][0]
     assert _all_equal(results[0][1], results[1][1])
 
@@ -102,25 +104,27 @@ def test_one_step_of_tiny_is_deterministic() -> None:
 def test_each_pass_updates_its_own_networks_and_reports() -> None:
     config = _small()
     networks, optimisers = _build(config)
-    g, d = _weights(networks.generator), _weights(networks.d_s, networks.d_t)
+    g, d = _weights(networks.generator), _weights(networks.discriminators["d_s"], networks.discriminators["d_t"])
     stats = discriminator_pass(networks, optimisers, _clips(config), draws_for(config, step=0, pass_index=0), config)
     assert _all_equal(g, _weights(networks.generator))
     assert not any(p.grad is not None for p in networks.generator.parameters())
-    for network in (networks.d_s, networks.d_t):
+    for network in (networks.discriminators["d_s"], networks.discriminators["d_t"]):
         assert all(p.grad is not None for p in network.parameters())
-    assert not _all_equal(d, _weights(networks.d_s, networks.d_t))
+    assert not _all_equal(d, _weights(networks.discriminators["d_s"], networks.discriminators["d_t"]))
     names = ("loss", "wasserstein", "penalty", "grad_norm")
     assert set(stats) == {f"{network}_{name}" for network in ("d_s", "d_t") for name in names}
     for network in ("d_s", "d_t"):
         expected = -stats[f"{network}_wasserstein"] + config.training.lambda_gp * stats[f"{network}_penalty"]
         assert stats[f"{network}_loss"] == pytest.approx(expected, rel=1e-5)
 
-    d = _weights(networks.d_s, networks.d_t)
-    gradients = [p.grad.clone() for p in networks.d_s.parameters()]
+    d = _weights(networks.discriminators["d_s"], networks.discriminators["d_t"])
+    gradients = [p.grad.clone() for p in networks.discriminators["d_s"].parameters()]
     stats = generator_pass(networks, optimisers, _clips(config), draws_for(config, step=0, pass_index=2), config)
-    assert _all_equal(d, _weights(networks.d_s, networks.d_t))  # spectral norm's estimates among them
-    assert _all_equal(gradients, [p.grad for p in networks.d_s.parameters()])
-    assert all(p.requires_grad for p in networks.d_s.parameters())
+    assert _all_equal(
+        d, _weights(networks.discriminators["d_s"], networks.discriminators["d_t"])
+    )  # spectral norm's estimates among them
+    assert _all_equal(gradients, [p.grad for p in networks.discriminators["d_s"].parameters()])
+    assert all(p.requires_grad for p in networks.discriminators["d_s"].parameters())
     assert not _all_equal(g, _weights(networks.generator))
     assert set(stats) == {"g_loss", "g_loss_s", "g_loss_t", "g_grad_norm"}
     assert stats["g_loss"] == pytest.approx(1.0 * stats["g_loss_s"] + 5.0 * stats["g_loss_t"], rel=1e-5)
@@ -132,7 +136,7 @@ def test_power_iteration_runs_once_a_discriminator_update(monkeypatch: pytest.Mo
     seen: list[int] = []
     monkeypatch.setattr(step, "power_iteration", lambda network: seen.append(id(network)))
     discriminator_pass(networks, optimisers, _clips(config), draws_for(config, step=0, pass_index=0), config)
-    assert seen == [id(networks.d_s), id(networks.d_t)]
+    assert seen == [id(networks.discriminators["d_s"]), id(networks.discriminators["d_t"])]
     generator_pass(networks, optimisers, _clips(config), draws_for(config, step=0, pass_index=2), config)
     assert len(seen) == 2
 
@@ -147,18 +151,24 @@ def test_a_non_finite_discriminator_pass_updates_nothing(where: str) -> None:
     if where == "clips":
         clips[2, 3] = float("nan")
     else:
-        networks.d_t.linear.bias.data.fill_(float("inf"))
-    before, moments = _weights(networks.d_s, networks.d_t), copy.deepcopy(optimisers.d_s.state_dict())
+        networks.discriminators["d_t"].linear.bias.data.fill_(float("inf"))
+    before, moments = (
+        _weights(networks.discriminators["d_s"], networks.discriminators["d_t"]),
+        copy.deepcopy(optimisers.discriminators["d_s"].state_dict()),
+    )
     with pytest.raises(
         NonFiniteError, match=r"(d_s|d_t)_\w+ is (nan|-?inf) in step 4, pass 1: nothing was updated"
     ) as caught:
         discriminator_pass(networks, optimisers, clips, draws, config)
     assert caught.value.draws is draws
     assert caught.value.quantity.startswith("d_t" if where == "weights" else "d_")
-    after = _weights(networks.d_s, networks.d_t)
+    after = _weights(networks.discriminators["d_s"], networks.discriminators["d_t"])
     assert all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(before, after, strict=True))
     for key, state in moments["state"].items():
-        assert all(torch.equal(value, optimisers.d_s.state_dict()["state"][key][name]) for name, value in state.items())
+        assert all(
+            torch.equal(value, optimisers.discriminators["d_s"].state_dict()["state"][key][name])
+            for name, value in state.items()
+        )
 
 
 def test_a_non_finite_generator_pass_updates_nothing() -> None:
@@ -171,7 +181,7 @@ def test_a_non_finite_generator_pass_updates_nothing() -> None:
         generator_pass(networks, optimisers, clips, draws_for(config, step=0, pass_index=2), config)
     assert _all_equal(before, _weights(networks.generator))
     assert not optimisers.generator.state
-    assert all(p.requires_grad for p in networks.d_s.parameters())
+    assert all(p.requires_grad for p in networks.discriminators["d_s"].parameters())
 
 
 @pytest.mark.parametrize(("mode", "threshold"), [("norm", 1e-3), ("value", 1e-5), ("off", 2.5)])
@@ -202,7 +212,7 @@ def test_a_lazy_penalty_is_due_every_kth_pass_with_k_times_the_weight() -> None:
     assert run[0]["d_t_loss"] == pytest.approx(expected, rel=1e-5)
     assert "d_t_penalty" not in run[1]
     assert run[1]["d_t_loss"] == -run[1]["d_t_wasserstein"]
-    betas = optimisers.d_s.param_groups[0]["betas"]
+    betas = optimisers.discriminators["d_s"].param_groups[0]["betas"]
     assert betas == pytest.approx((0.5**0.75, 0.999**0.75))
     assert optimisers.generator.param_groups[0]["betas"] == (0.5, 0.999)
     assert not penalty_is_due(_small("lambda_gp=0"), draws_for(config, step=0, pass_index=0))
@@ -211,7 +221,7 @@ def test_a_lazy_penalty_is_due_every_kth_pass_with_k_times_the_weight() -> None:
 def test_optimisers_share_the_learning_rate_and_take_a_new_one() -> None:
     config = _small("lr=1e-3")
     _, optimisers = _build(config)
-    everyone = (optimisers.generator, optimisers.d_s, optimisers.d_t)
+    everyone = (optimisers.generator, optimisers.discriminators["d_s"], optimisers.discriminators["d_t"])
     assert all(group["lr"] == 1e-3 for one in everyone for group in one.param_groups)
     optimisers.set_learning_rate(0.25)
     assert all(group["lr"] == 0.25 for one in everyone for group in one.param_groups)
