@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from modeling.config import LOWEST_RESOLUTION
 from modeling.networks.blocks import ResidualBlock
+from modeling.networks.noise import LATENT, NoiseStream, drawn
+from modeling.options.generator import GeneratorConfig
 
 
 def given_channels(context_BK3HW: Tensor, mask_BMHW: Tensor | None) -> Tensor:
-    """What the encoder reads, (B, 3k + M, H, W): the context frames and the mask on channels, in channels-last layout."""
+    """What the encoder reads, (B, 3k + M, H, W): the context frames and the mask on channels, channels last."""
     x_BCHW = context_BK3HW.flatten(1, 2)
     if mask_BMHW is not None:
         x_BCHW = torch.cat((x_BCHW, mask_BMHW.to(x_BCHW.dtype)), dim=1)
@@ -43,6 +45,36 @@ class Encoder(nn.Module):
             x = block(x)
             features.append(x)
         return features[::-1]
+
+
+class ClipCode(nn.Module):
+    """One code a clip for generators without a pyramid: the encoder's lowest feature, flattened, through a Linear.
+
+    Where the generator has a latent, z goes through a Linear and is added; without context frames that is all.
+    """
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        outputs = [width * config.ch for width in config.widths]
+        given, side = 3 * config.context_frames + config.mask_classes, LOWEST_RESOLUTION
+        self.latent = config.latent
+        self.encoder, self.linear, self.latent_linear = None, None, None
+        if given:
+            inputs, norm = [outputs[0], *outputs[:-1]], config.encoder_norm == "batch"
+            self.encoder = Encoder(inputs, stem=outputs[-1], channels=given, batch_norm=norm)
+            self.linear = nn.Linear(inputs[0] * side * side, config.style_dim)
+        if config.latent:
+            self.latent_linear = nn.Linear(config.latent, config.style_dim)
+
+    def forward(self, context_BK3HW: Tensor, noise: NoiseStream | None) -> Tensor:
+        """(B, style_dim)."""
+        codes = []
+        if self.encoder is not None and self.linear is not None:
+            lowest_BC44 = self.encoder(given_channels(context_BK3HW, None))[0]
+            codes.append(self.linear(lowest_BC44.flatten(1)))
+        if self.latent_linear is not None:
+            codes.append(self.latent_linear(drawn(noise, LATENT, (self.latent,), context_BK3HW)))
+        return torch.stack(codes).sum(dim=0)
 
 
 class LatentFeatures(nn.Module):

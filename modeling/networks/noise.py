@@ -18,6 +18,7 @@ LATENT = 1000  #       z, once a clip
 FIRST_INPUT = 1001  #  DVD-GAN-S's first map, once a clip
 MOTION = 1002  #       MoCoGAN's noise, a frame at a time; TGAN's, a block of frames at a time
 MOTION_START = 1003  # MoCoGAN's first motion state, once a clip
+MIXED_LATENT = 1004  # z of the sample whose style is mixed in, once a clip
 
 
 class NoiseStream:
@@ -44,6 +45,11 @@ class NoiseStream:
     def next_maps(self, block: int, frames: int, height: int, width: int, like: Tensor) -> Tensor:
         """The next `frames` maps of style block `block` a clip: (B*T, 1, H, W), with the type and device of `like`."""
         return self.next_values(block, (frames, 1, height, width), like).flatten(0, 1)
+
+
+def drawn(noise: NoiseStream | None, key: int, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """`next_values` of the stream `key`, (B, *shape), for the clips of `like` (B, ...); zeros where none are drawn."""
+    return like.new_zeros(len(like), *shape) if noise is None else noise.next_values(key, shape, like)
 
 
 def _seed(seed: int | torch.Generator) -> int:
