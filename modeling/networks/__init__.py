@@ -5,12 +5,14 @@
 
 from modeling.networks.decompositions import build_discriminators
 from modeling.networks.discriminators import Discriminator, SpatialDiscriminator, TemporalDiscriminator
-from modeling.networks.generator import StyleGenerator, build_generator
-from modeling.networks.interface import Generator
+from modeling.networks.generator import build_generator
+from modeling.networks.interface import Generator, Mixing
+from modeling.networks.style_generator import StyleGenerator
 
 __all__ = [
     "Discriminator",
     "Generator",
+    "Mixing",
     "SpatialDiscriminator",
     "StyleGenerator",
     "TemporalDiscriminator",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,14 @@ from modeling.networks.noise import NoiseStream
 
 Noise = Sequence[int | torch.Generator]
 Parts = Mapping[str, "nn.Module | nn.Parameter | Parts"]
+
+
+class Mixing(NamedTuple):
+    """Another sample for each clip of a batch, whose style takes the place of the clip's own in the upper levels."""
+
+    first_level: Tensor  #     (B,) lowest level with the other's style; the number of levels where none has it
+    context: Tensor  #         (B, k, 3, H, W), the other's context frames
+    mask: Tensor | None = None  # (B, M, H, W), and its mask, where the generator takes one
 
 
 class Generator(nn.Module, ABC):
@@ -40,8 +48,14 @@ class Generator(nn.Module, ABC):
     def begin(self, context_BK3HW: Tensor, noise: NoiseStream | None, mask_BMHW: Tensor | None) -> Any:
         """The state before the first generated frame. Context (B, k, 3, H, W); k is 0 where unconditional.
 
-        `noise` None: everything that is drawn is 0, its mean. `mask_BMHW`: one-hot classes of the last context frame.
+        `noise` None: everything that is drawn is 0, its mean. `mask_BMHW`: one-hot classes of the first context frame.
         """
+
+    def begin_mixed(
+        self, context_BK3HW: Tensor, noise: NoiseStream | None, mask_BMHW: Tensor | None, mixing: Mixing
+    ) -> Any:
+        """`begin` with another sample's style in the upper levels (section 3.3); ValueError where styles do not mix."""
+        raise ValueError(f"{type(self).__name__} has no styles to mix")
 
     @abstractmethod
     def advance(self, state: Any, steps: int) -> tuple[Tensor, Any]:
@@ -65,17 +79,27 @@ class Generator(nn.Module, ABC):
         return self
 
     def forward(
-        self, context: Tensor, frames: int | None = None, noise: Noise | None = None, mask_BMHW: Tensor | None = None
+        self,
+        context: Tensor,
+        frames: int | None = None,
+        noise: Noise | None = None,
+        mask_BMHW: Tensor | None = None,
+        mixing: Mixing | None = None,
     ) -> Tensor:
         """Video (B, T, 3, H, W) in [-1, 1] that starts with the context itself.
 
         `context`: frames (B, k, 3, H, W) in [-1, 1]; one image a clip may be (B, 3, H, W); (B, 0, 3, H, W) where
         unconditional. `frames` counts the context (default: the configuration's T). `noise` is a seed or a
         `torch.Generator` for each sample; None: nothing is drawn. `mask_BMHW`: one-hot, where the generator takes one.
-        ValueError for other shapes.
+        `mixing`: another sample's style for the upper levels, in training. ValueError for other shapes.
         """
         context_BK3HW = self._checked(context, mask_BMHW)
-        state = self.begin(context_BK3HW, self._stream(noise, context_BK3HW), mask_BMHW)
+        stream = self._stream(noise, context_BK3HW)
+        if mixing is None:
+            state = self.begin(context_BK3HW, stream, mask_BMHW)
+        else:
+            self._checked(mixing.context, mixing.mask)
+            state = self.begin_mixed(context_BK3HW, stream, mask_BMHW, mixing)
         video_BT3HW, _ = self.advance(state, self._steps(frames))
         return torch.cat((context_BK3HW, self._kept_still(video_BT3HW, context_BK3HW, mask_BMHW)), dim=1)
 
@@ -130,8 +154,8 @@ class Generator(nn.Module, ABC):
         """Under a hard mask: generated pixels where class 1 and above move, the last context frame elsewhere."""
         if not self.hard_mask or mask_BMHW is None:
             return video_BT3HW
-        moving_B11HW = mask_BMHW.amax(dim=1)[:, None, None].to(video_BT3HW.dtype)
-        return context_BK3HW[:, -1:] + moving_B11HW * (video_BT3HW - context_BK3HW[:, -1:])
+        moving_B11HW = mask_BMHW.amax(dim=1)[:, None, None] > 0
+        return torch.where(moving_B11HW, video_BT3HW, context_BK3HW[:, -1:])
 
     def _steps(self, frames: int | None) -> int:
         total = self.frames if frames is None else frames

@@ -1,4 +1,4 @@
-"""Style blocks (section 3.3, StyleGAN2): modulated convolution, per-pixel noise, bias, scaled leaky ReLU.
+"""Style blocks (section 3.3): StyleGAN2's modulated convolution and StyleGAN's AdaIN, noise, bias, leaky ReLU.
 
 Shapes: B clips, T time, N = B*T frames, clip after clip, C and O channels in and out, H and W height and width, S
 length of the style vector. A clip's style is constant over T, so no weight is ever built a frame.
@@ -18,12 +18,12 @@ GAIN = math.sqrt(2.0)  # keeps the variance through the leaky ReLU
 
 
 class Affine(nn.Module):
-    """Style vector to one scale a channel: equalised learning rate, bias 1, so that scales begin around 1."""
+    """Style vector to one number a channel: equalised learning rate; with bias 1, scales begin around 1."""
 
-    def __init__(self, style_dim: int, channels: int) -> None:
+    def __init__(self, style_dim: int, channels: int, *, bias: float = 1.0) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(channels, style_dim))
-        self.bias = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.full((channels,), bias))
         self.scale = 1.0 / math.sqrt(style_dim)
 
     def forward(self, style_BS: Tensor) -> Tensor:
@@ -87,6 +87,42 @@ class StyleBlock(nn.Module):
         if self.noise_strength is not None and noise_N1HW is not None:
             y = y + (GAIN * self.noise_strength) * noise_N1HW
         return F.leaky_relu(y, LEAK)
+
+
+class AdaINBlock(nn.Module):
+    """StyleGAN's block (Karras 2019): 3x3 convolution, noise times one learned scalar, bias, LeakyReLU(0.2), AdaIN.
+
+    AdaIN (Eq. 3.9) brings each channel of each frame to mean 0 and variance 1 over its pixels, then scales and shifts
+    it by the style. Read as in StyleGAN: variance without Bessel's correction, epsilon 1e-8 inside the root, equalised
+    weights, affines whose scale begins around 1 and whose shift around 0. The noise has one scalar a block, as in the
+    modulated block, where StyleGAN has one a channel. RGB stays modulated: without demodulation that is a scale a
+    channel.
+    """
+
+    def __init__(self, channels: int, out: int, style_dim: int, *, noise: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out, channels, 3, 3))
+        self.scale = 1.0 / math.sqrt(channels * 9)  # equalised learning rate; a gain would be normalised away
+        self.noise_strength = nn.Parameter(torch.zeros(())) if noise else None
+        self.bias = nn.Parameter(torch.zeros(out))
+        self.style_scale = Affine(style_dim, out)
+        self.style_shift = Affine(style_dim, out, bias=0.0)
+
+    def forward(self, x_NCHW: Tensor, style_BS: Tensor, noise_N1HW: Tensor | None) -> Tensor:
+        y = F.conv2d(x_NCHW, self.weight * self.scale, self.bias, padding=1)
+        if self.noise_strength is not None and noise_N1HW is not None:
+            y = y + self.noise_strength * noise_N1HW
+        y = F.leaky_relu(y, LEAK)
+        T = len(y) // len(style_BS)
+        scale_NO11, shift_NO11 = (
+            affine(style_BS).repeat_interleave(T, dim=0)[:, :, None, None]
+            for affine in (self.style_scale, self.style_shift)
+        )
+        variance_NO11, mean_NO11 = torch.var_mean(y, dim=(2, 3), correction=0, keepdim=True)
+        return torch.addcmul(shift_NO11, y - mean_NO11, scale_NO11 * torch.rsqrt(variance_NO11 + EPSILON))
+
+
+BLOCKS: dict[str, type[StyleBlock] | type[AdaINBlock]] = {"modulated": StyleBlock, "adain": AdaINBlock}
 
 
 class ToRGB(nn.Module):

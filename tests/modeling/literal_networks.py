@@ -88,7 +88,7 @@ def generate(
     for block in head.blocks:
         x = gresnet_block(block, x)
     style = F.linear(x.flatten(1), head.linear.weight, head.linear.bias)
-    if head.activation == "sigmoid":
+    if generator.activation == "sigmoid":
         style = torch.sigmoid(style)
 
     states = [[feature] * len(level.cell.cells) for level, feature in zip(decoder.levels, features[::-1], strict=True)]
