@@ -34,7 +34,9 @@ REPORTED_PACKAGES = ("stillflow", "torch", "numpy", "h5py", "av", "opencv-python
 
 # What a run may be continued with although its config.yaml says otherwise: how far it goes.
 # Temp files of `modeling.files` that a killed training left.
-LEFT_BY_A_KILL = re.compile(r"\.(step-|model\.|config\.|environment\.|metrics\.|latest)[^ ]*-\w{8}\.(tmp|mp4)")
+LEFT_BY_A_KILL = re.compile(
+    r"\.(step-|model\.|config\.|environment\.|metrics\.|outliers\.|gradient-norms\.|latest)[^ ]*-\w{8}\.(tmp|mp4)"
+)
 STEPS, SCHEDULE = "training.steps", "training.schedule_steps"
 
 

@@ -23,6 +23,8 @@ from modeling.files import write_json
 from modeling.interruption import Interruption
 from modeling.networks import Generator
 from modeling.networks.ema import averaged
+from modeling.outliers import OutlierLog
+from modeling.prefetch import ReadAhead
 from modeling.run import MetricsLog, RunFolder, require_same_networks
 from modeling.samples import write_sample
 from modeling.schedule import cosine_begins, learning_rate
@@ -36,7 +38,7 @@ from modeling.step import (
     generator_pass,
     micro_batch_size,
 )
-from modeling.watchers import Watcher
+from modeling.watchers import RunStart, Watcher
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,8 +124,13 @@ def train(
         order = BatchOrder(
             first_step=first_step, end_step=training.steps, d_passes=training.d_passes, batch=training.batch
         )
-        loader = batches(windows, order, workers=request.workers)
+        loader = ReadAhead(batches(windows, order, workers=request.workers))
         log = MetricsLog(folder.metrics_file, last_step=first_step)
+        outliers = OutlierLog(folder, config, last_step=first_step)
+        for watcher in watchers:
+            watcher.begin(
+                RunStart(run=folder.path, config=config, metrics_file=folder.metrics_file, first_step=first_step)
+            )
         record: dict[str, Any] | None = None
         began = time.perf_counter()
         step = sampled = saved = first_step
@@ -137,6 +144,7 @@ def train(
 
         def save(step: int) -> int:
             log.sync()
+            outliers.sync()
             state = snapshot(step, config, networks, optimisers, average)
             folder.checkpoints.save(step, state, milestone_every=request.milestone_every)
             weights = state["ema"] if average is not None else state["generator"]
@@ -156,10 +164,12 @@ def train(
                     draws = draws_for(config, step=step, pass_index=d_pass)
                     real_BT3HW = to_float(batch.frames, device)
                     d_stats.append(discriminator_pass(networks, optimisers, real_BT3HW, draws, config))
+                    outliers.passed(step + 1, d_pass, d_stats[-1], batch.windows, batch.clip_ids)
 
                 batch = next(loader)
                 draws = draws_for(config, step=step, pass_index=training.d_passes)
                 g_stats = generator_pass(networks, optimisers, to_float(batch.frames, device), draws, config)
+                outliers.passed(step + 1, training.d_passes, g_stats, batch.windows, batch.clip_ids)
                 if average is not None:
                     average.update_parameters(networks.generator)
                 step += 1
@@ -172,6 +182,7 @@ def train(
                     **_named(d_stats, g_stats),
                     "lr": lr,
                     "seconds": round(seconds, 4),
+                    "wait": round(loader.waited(), 4),  # of these, for the loader
                     "clips_per_second": round((training.d_passes + 1) * training.batch / seconds, 3),
                     "memory_mb": _memory_mb(device),
                 }
@@ -213,6 +224,8 @@ def train(
             ) from None
         finally:
             log.close()
+            outliers.close()
+            loader.close()
         return TrainingResult(
             first_step=first_step,
             step=step,

@@ -16,6 +16,7 @@ COMMANDS = {
     "evaluate": "modeling.commands.evaluate:evaluate",
     "animate": "modeling.commands.animate:animate",
     "describe": "modeling.commands.describe:describe",
+    "outliers": "modeling.commands.outliers:outliers",
 }
 
 

@@ -40,6 +40,7 @@ from modeling.watchers.terminal import TerminalWatcher, duration
 @device_option
 @click.option("--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Processes that read shards.")
 @click.option("--visdom", metavar="URL", help="Show the run on this Visdom server, such as http://localhost:8097.")
+@click.option("--tensorboard", is_flag=True, help="Write TensorBoard's event files to RUN/tensorboard.")
 @click.option("--accept-new-data", is_flag=True, help="Go on with other shards than those trained on so far.")
 @json_option
 def train(
@@ -55,6 +56,7 @@ def train(
     device: str,
     workers: int,
     visdom: str | None,
+    tensorboard: bool,
     accept_new_data: bool,
     as_json: bool,
 ) -> None:
@@ -84,6 +86,10 @@ def train(
             from modeling.watchers.visdom import VisdomWatcher
 
             watchers.append(VisdomWatcher(visdom, run.resolve().name, terminal.say))
+        if tensorboard:
+            from modeling.watchers.tensorboard import TensorBoardWatcher
+
+            watchers.append(TensorBoardWatcher(run, terminal.say))
         result = train_run(request, watchers, terminal.say)
     finally:
         for watcher in watchers:

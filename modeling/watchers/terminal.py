@@ -10,16 +10,22 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from modeling.watchers import RunStart
+
 SMOOTHED = 20  #        steps whose mean time gives the rate
 BETWEEN_LINES = 15.0  # seconds, where there is no terminal
+NOTICEABLE = 0.02  #     share of a step that the loader is not to take
 
 
 class TerminalWatcher:
-    """Shows steps done of `steps`, seconds a step, clips a second and the time left, on stderr."""
+    """Shows steps done of `steps`, seconds a step, clips a second, memory and the time left, on stderr.
+
+    The wait for the loader is shown where it is a noticeable share of a step.
+    """
 
     def __init__(self, steps: int, console: Console) -> None:
         self._steps, self._console = steps, console
-        self._recent: deque[tuple[float, float]] = deque(maxlen=SMOOTHED)  # (seconds, clips a second)
+        self._recent: deque[tuple[float, float, float]] = deque(maxlen=SMOOTHED)  # seconds, clips a second, wait
         self._line_at = time.monotonic() + BETWEEN_LINES
         self._bar: Progress | None = None
         if console.is_terminal:
@@ -28,11 +34,20 @@ class TerminalWatcher:
             self._task = self._bar.add_task("training", total=steps, rate="")
             self._bar.start()
 
+    def begin(self, start: RunStart) -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, completed=start.first_step)
+
     def step(self, record: Mapping[str, float]) -> None:
-        self._recent.append((record["seconds"], record["clips_per_second"]))
-        seconds, clips = (sum(column) / len(self._recent) for column in zip(*self._recent, strict=True))
+        self._recent.append((record["seconds"], record["clips_per_second"], record.get("wait", 0.0)))
+        seconds, clips, wait = (sum(column) / len(self._recent) for column in zip(*self._recent, strict=True))
         left = duration((self._steps - record["step"]) * seconds)
-        rate = f"{seconds:.2f} s/step, {clips:.1f} clips/s, {left} left"
+        parts = [f"{seconds:.2f} s/step", f"{clips:.1f} clips/s"]
+        if wait > NOTICEABLE * seconds:
+            parts.append(f"{wait / seconds:.0%} of it waiting for the loader")
+        if "memory_mb" in record:
+            parts.append(f"{record['memory_mb'] / 1024:.1f} GB")
+        rate = ", ".join([*parts, f"{left} left"])
         if self._bar is not None:
             self._bar.update(self._task, completed=record["step"], rate=rate)
         elif time.monotonic() >= self._line_at:

@@ -1,39 +1,33 @@
-"""A live dashboard on a Visdom server: losses, Wasserstein estimates, gradient norms, playing samples.
+"""A live dashboard on a Visdom server: losses, Wasserstein estimates (Fig. 3.2), gradient norms, playing samples.
 
-Everything is sent from a daemon thread behind a bounded queue. A server that is dead, slow or was never there costs
-the training nothing: what does not fit into the queue is dropped and counted.
+Each session, and each return of a server that was away, draws the run anew from metrics.jsonl: no step comes twice,
+and none is missing. Long runs are thinned, so that the page stays quick.
 """
 
 from __future__ import annotations
 
+import html
 import logging
-import queue
-import threading
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 import requests
 import visdom
+import yaml
 
+from modeling.curves import by_family, curves, label, worth_drawing
 from modeling.errors import UsageError
+from modeling.watchers import RunStart
+from modeling.watchers.background import BackgroundWatcher, Display, Record, Sample
 
-QUEUE_LENGTH = 512  #          steps and samples waiting to be sent
-ANSWER_WITHIN = 5.0  #         seconds for one request
-BETWEEN_SENDS = 0.5  #         seconds: the steps of this span travel together
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds between attempts to reach a server that does not answer
-
-# A window each: title and the names of the metrics that it draws.
-PLOTS = {
-    "losses": ("loss_d_s", "loss_d_t", "loss_g"),
-    "Wasserstein estimate (real - fake)": ("wasserstein_s", "wasserstein_t"),
-    "gradient norm before clipping": ("grad_norm_g", "grad_norm_d_s", "grad_norm_d_t"),
-    "seconds a step": ("seconds",),
-}
+ANSWER_WITHIN = 5.0  # seconds for one request
+SHOWN = ("losses", "wasserstein", "gradient-norms", "seconds", "others")  # families with a pane of their own
+WIDTH, HEIGHT = 520, 330  # pixels of a pane with curves
+# Of Okabe and Ito's palette, told apart by all eyes; one network has one colour in all panes.
+COLOURS = {"D_S": (0, 114, 178), "D_T": (213, 94, 0), "D_V": (204, 121, 167), "G": (0, 158, 115)}
+FURTHER = ((86, 180, 233), (230, 159, 0), (75, 75, 75), (240, 228, 66))
 
 
 class _Client(visdom.Visdom):
@@ -47,18 +41,7 @@ class _Client(visdom.Visdom):
         return str(response.text)
 
 
-@dataclass(frozen=True)
-class _Sample:
-    step: int
-    video: Path
-
-
-@dataclass(frozen=True)
-class _Stop:
-    pass
-
-
-class VisdomWatcher:
+class VisdomWatcher(BackgroundWatcher):
     """Draws a run on the Visdom server at `url` (http://host:port), in the environment `environment`.
 
     `say` gets a line when the server stops answering and when it answers again. UsageError for an ill-formed URL.
@@ -72,7 +55,6 @@ class VisdomWatcher:
             port = None
         if parts.scheme not in ("http", "https") or not parts.hostname or port is None:
             raise UsageError(f"--visdom takes http://host:port, not {url!r}")
-        self.dropped = 0
         self._address: dict[str, Any] = {
             "server": f"{parts.scheme}://{parts.hostname}",
             "port": port,
@@ -82,93 +64,86 @@ class VisdomWatcher:
             "env": environment,
         }
         self._shown = f"{parts.scheme}://{parts.hostname}:{port}"
-        self._say = say
-        self._queue: queue.Queue[Mapping[str, float] | _Sample | _Stop] = queue.Queue(QUEUE_LENGTH)
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="visdom-watcher", daemon=True)
-        self._thread.start()
+        super().__init__(say)
 
-    def step(self, record: Mapping[str, float]) -> None:
-        self._offer(dict(record))
-
-    def sample(self, step: int, video: Path) -> None:
-        self._offer(_Sample(step, video))
-
-    def close(self, wait: float = 2.0) -> None:
-        """Send what is waiting, for at most `wait` seconds."""
-        self._offer(_Stop())
-        self._thread.join(wait)
-        self._stopping.set()
-
-    def _offer(self, item: Mapping[str, float] | _Sample | _Stop) -> None:
-        try:
-            self._queue.put_nowait(item)
-        except queue.Full:
-            self.dropped += 1
-
-    def _run(self) -> None:
-        """The thread: collect for a moment, send together, and start afresh after any failure."""
-        client: _Client | None = None
-        pause, silent = FIRST_PAUSE, False
-        while not self._stopping.is_set():
-            items = self._collect()
-            try:
-                if client is None:
-                    client = self._connect()
-                _send(client, items)
-                if silent:
-                    self._say(f"visdom at {self._shown} answers again")
-                pause, silent = FIRST_PAUSE, False
-            # Whatever the client library or the server does wrong must end here and not in the training.
-            except Exception as error:  # noqa: BLE001
-                client = None
-                self.dropped += sum(not isinstance(item, _Stop) for item in items)
-                if not silent:
-                    self._say(f"visdom at {self._shown} does not answer ({type(error).__name__}): training goes on")
-                silent = True
-                if self._stopping.wait(pause):
-                    return
-                pause = min(2 * pause, LONGEST_PAUSE)
-            if any(isinstance(item, _Stop) for item in items):
-                return
-
-    def _collect(self) -> list[Mapping[str, float] | _Sample | _Stop]:
-        items = [self._queue.get()]
-        deadline = time.monotonic() + BETWEEN_SENDS
-        while not isinstance(items[-1], _Stop):
-            try:
-                items.append(self._queue.get(timeout=max(0.0, deadline - time.monotonic())))
-            except queue.Empty:
-                break
-        return items
-
-    def _connect(self) -> _Client:
+    def _open(self, start: RunStart | None) -> tuple[Display, int]:
         logging.getLogger("visdom").setLevel(logging.ERROR)  # it warns about the event socket that we do not open
         requests.get(self._shown, timeout=ANSWER_WITHIN)  # the client's own first request has no clear error
-        return _Client(**self._address, use_incoming_socket=False, raise_exceptions=True)
+        client = _Client(**self._address, use_incoming_socket=False, raise_exceptions=True)
+        return _Dashboard(client, start), 0  # nothing is taken over: panes of an earlier session are drawn anew
+
+    def _failure(self, error: Exception) -> str:
+        return f"visdom at {self._shown} does not answer ({type(error).__name__})"
+
+    def _recovery(self) -> str:
+        return f"visdom at {self._shown} answers again"
 
 
-def _send(client: _Client, items: list[Mapping[str, float] | _Sample | _Stop]) -> None:
-    records = [item for item in items if isinstance(item, Mapping)]
-    for title, names in PLOTS.items():
-        drawn = [name for name in names if any(name in record for record in records)]
-        if not drawn:
-            continue
-        steps = np.array([record["step"] for record in records], dtype=float)
-        for name in drawn:
-            client.line(
-                X=steps,
-                Y=np.array([record.get(name, np.nan) for record in records], dtype=float),
-                win=title,
-                name=name,
-                update="append",
-                opts={"title": title, "xlabel": "step", "showlegend": True},
-            )
-    samples = [item for item in items if isinstance(item, _Sample)]
-    if samples:  # only the newest is still of interest
-        newest = samples[-1]
-        client.video(
-            videofile=str(newest.video),
-            win="samples",
-            opts={"title": f"input | generated | real, step {newest.step}", "autoplay": True, "loop": True},
+class _Dashboard(Display):
+    def __init__(self, client: _Client, start: RunStart | None) -> None:
+        self._client = client
+        self._steps = None if start is None else start.config.training.steps
+        self._drawn: set[str] = set()  # panes of this session
+        self._curves: dict[str, set[str]] = {}  # their curves
+        if start is None:
+            return
+        self._configuration(start)
+        samples = sorted((start.run / "samples").glob("step-*.mp4"))
+        if samples:
+            self._video(Sample(int(samples[-1].stem.removeprefix("step-")), samples[-1]))
+
+    def show(self, records: Sequence[Record], samples: Sequence[Sample]) -> None:
+        steps = self._steps
+        drawn = [record for record in records if steps is None or worth_drawing(int(record["step"]), steps)]
+        found = curves(drawn)
+        for family, names in by_family(found).items():
+            if family.key not in SHOWN:
+                continue
+            opts = _pane(family.title, log=family.log)
+            for name in names:
+                self._line(family.key, label(name), found[name].steps, found[name].values, opts)
+        if samples:  # only the newest is still of interest
+            self._video(samples[-1])
+
+    def close(self) -> None:
+        """The panes stay on the server."""
+
+    def _line(self, pane: str, name: str, x: Any, y: Any, opts: dict[str, Any]) -> None:
+        known = self._curves.setdefault(pane, set())
+        colours = [colour for colour in FURTHER if name not in COLOURS]
+        colour = COLOURS.get(name) or colours[len(known - set(COLOURS)) % len(colours)]
+        first = {"linecolor": np.array([colour])} if name not in known else {}
+        self._client.line(
+            X=x, Y=y, win=pane, name=name, update="append" if pane in self._drawn else None, opts={**opts, **first}
         )
+        self._drawn.add(pane)
+        known.add(name)
+
+    def _video(self, sample: Sample) -> None:
+        title = f"input | generated | real, step {sample.step}"
+        self._client.video(
+            videofile=str(sample.video), win="samples", opts={"title": title, "autoplay": True, "loop": True}
+        )
+
+    def _configuration(self, start: RunStart) -> None:
+        text = yaml.safe_dump(start.config.to_dict(), sort_keys=False)
+        self._client.text(
+            f'<pre style="font-size:11px;line-height:1.25">{html.escape(text)}</pre>',
+            win="configuration",
+            opts={"title": f"configuration of {start.run.name}", "width": 360, "height": HEIGHT},
+        )
+
+
+def _pane(title: str, *, log: bool) -> dict[str, Any]:
+    return {
+        "title": title,
+        "xlabel": "step",
+        "ytype": "log" if log else "linear",
+        "showlegend": True,
+        "width": WIDTH,
+        "height": HEIGHT,
+        "marginleft": 55,
+        "marginright": 15,
+        "margintop": 35,
+        "marginbottom": 40,
+    }

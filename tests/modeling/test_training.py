@@ -26,6 +26,7 @@ from modeling.run import MetricsLog, RunError, RunFolder
 from modeling.schedule import cosine_begins, learning_rate
 from modeling.step import NonFiniteError
 from modeling.training import TrainingRequest, TrainingResult, train
+from modeling.watchers import RunStart
 from tests.modeling.moving_textures import write_textures
 
 CPU = torch.device("cpu")
@@ -43,7 +44,11 @@ class Recorder:
     def __init__(self, at: int = 0, act: object = None) -> None:
         self.records: list[Mapping[str, float]] = []
         self.samples: list[Path] = []
+        self.starts: list[int] = []
         self.at, self.act = at, act
+
+    def begin(self, start: RunStart) -> None:
+        self.starts.append(start.first_step)
 
     def step(self, record: Mapping[str, float]) -> None:
         self.records.append(record)
@@ -75,9 +80,11 @@ def test_a_run_folder_holds_what_formats_promises(
         "checkpoints",
         "config.yaml",
         "environment.json",
+        "gradient-norms.jsonl",
         "metrics.jsonl",
         "model.json",
         "model.safetensors",
+        "outliers.jsonl",
         "samples",
     }
     assert [step for step, _ in RunFolder(run).checkpoints.all()] == [4, 6]
@@ -137,7 +144,7 @@ def test_the_model_is_the_moving_average(straight: tuple[Path, TrainingResult, R
 
 
 def without_clock(run: Path) -> list[dict[str, float]]:
-    clock = ("seconds", "clips_per_second", "memory_mb")
+    clock = ("seconds", "wait", "clips_per_second", "memory_mb")
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return [{key: value for key, value in line.items() if key not in clock} for line in lines]
 
