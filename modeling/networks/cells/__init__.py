@@ -11,9 +11,20 @@ from torch import Tensor, nn
 
 from modeling.networks.cells.base import Cell
 from modeling.networks.cells.gru import ConvGRU
+from modeling.networks.cells.lstm import ConvLSTM
+from modeling.networks.cells.traj import KTrajGRU, TrajGRU
+from modeling.networks.cells.tsru import TSRUC, TSRUP, TSRUS
 from modeling.options.generator import GeneratorConfig
 
-CELLS: dict[str, type[Cell]] = {"convgru": ConvGRU}
+CELLS: dict[str, type[Cell]] = {
+    "convgru": ConvGRU,
+    "convlstm": ConvLSTM,
+    "trajgru": TrajGRU,
+    "k-trajgru": KTrajGRU,
+    "tsru-c": TSRUC,
+    "tsru-p": TSRUP,
+    "tsru-s": TSRUS,
+}
 
 
 class CellStack(nn.Module):
@@ -36,4 +47,4 @@ class CellStack(nn.Module):
         return x_NCHW, last
 
 
-__all__ = ["CELLS", "Cell", "CellStack", "ConvGRU"]
+__all__ = ["CELLS", "TSRUC", "TSRUP", "TSRUS", "Cell", "CellStack", "ConvGRU", "ConvLSTM", "KTrajGRU", "TrajGRU"]

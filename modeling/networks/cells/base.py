@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from modeling.options.generator import GeneratorConfig
 
 Activation = Literal["tanh", "relu"]
+Step = Callable[[Tensor, Tensor], Tensor]  # what `from_input` made of x (B, G, H, W), state -> next state
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "relu": torch.relu}
 
 
 class Cell(nn.Module, ABC):
-    """`from_input` runs once over all time steps, `step` once a time step: only hidden convolutions are in the loop.
+    """`from_input` runs once over all time steps, a step once a time step: only hidden convolutions are in the loop.
 
     A state is one tensor, (B, C, H, W) unless the cell says otherwise.
     """
@@ -46,8 +47,8 @@ class Cell(nn.Module, ABC):
         return cast(Tensor, self.input(x_NCHW))
 
     @abstractmethod
-    def step(self, x_BGHW: Tensor, state: Tensor) -> Tensor:
-        """The next state from what `from_input` made of the input, and the state before."""
+    def stepper(self, state: Tensor) -> Step:
+        """The step of the time loop for states of this one's shape, with what all steps share made once."""
 
     def output(self, state: Tensor) -> Tensor:
         """The hidden state (B, C, H, W) that goes on to the next layer."""
@@ -57,8 +58,14 @@ class Cell(nn.Module, ABC):
         """All outputs (B*steps, C, H, W) and the last state; an x of one step a clip is the input at each of them."""
         from_x = self.from_input(x_NCHW).permute(0, 2, 3, 1)
         from_x_BTHWG = from_x.reshape(len(state), -1, *from_x.shape[1:]).expand(-1, steps, -1, -1, -1)
-        outputs = []
+        step, outputs = self.stepper(state), []
         for x_BHWG in from_x_BTHWG.unbind(1):
-            state = self.step(x_BHWG.permute(0, 3, 1, 2), state)
+            state = step(x_BHWG.permute(0, 3, 1, 2), state)
             outputs.append(self.output(state).permute(0, 2, 3, 1))
         return torch.stack(outputs, dim=1).flatten(0, 1).permute(0, 3, 1, 2), state
+
+
+def orthogonal(*gates: Tensor) -> None:
+    """Fill each gate's hidden weight (C, ..., 3, 3) with orthonormal rows, in place."""
+    for gate in gates:
+        nn.init.orthogonal_(gate)

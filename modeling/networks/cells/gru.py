@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modeling.networks.cells.base import Activation, Cell
+from modeling.networks.cells.base import Activation, Cell, Step, orthogonal
 
 
 class ConvGRU(Cell):
@@ -25,10 +25,12 @@ class ConvGRU(Cell):
         self.input = nn.Conv2d(channels, 3 * channels, 3, padding=1)  # r, u, c
         self.hidden_gates = nn.Parameter(torch.empty(2 * channels, channels, 3, 3))  # r, u
         self.hidden_candidate = nn.Parameter(torch.empty(channels, channels, 3, 3))
-        for gate in (*self.hidden_gates.data.chunk(2), self.hidden_candidate.data):
-            nn.init.orthogonal_(gate)
+        orthogonal(*self.hidden_gates.data.chunk(2), self.hidden_candidate.data)
 
-    def step(self, x_BGHW: Tensor, state: Tensor) -> Tensor:
+    def stepper(self, state: Tensor) -> Step:
+        return self._step
+
+    def _step(self, x_BGHW: Tensor, state: Tensor) -> Tensor:
         h, C = state, self.channels
         r, u = torch.sigmoid(F.conv2d(h, self.hidden_gates, padding=1) + x_BGHW[:, : 2 * C]).chunk(2, dim=1)
         c = self.rho(F.conv2d(r * h, self.hidden_candidate, padding=1) + x_BGHW[:, 2 * C :])
