@@ -18,7 +18,7 @@ from modeling.networks.batch_norm import commit_statistics
 from modeling.networks.blocks import power_iteration, rest_spectral_norm
 from modeling.networks.noise import NoiseStream
 
-Noise = Sequence[int | torch.Generator]
+Noise = Sequence[int | torch.Generator] | NoiseStream  # a seed a sample, or where their values come from
 Parts = Mapping[str, "nn.Module | nn.Parameter | Parts"]
 
 
@@ -170,7 +170,7 @@ class Generator(nn.Module, ABC):
             return None
         if len(noise) != len(context_BK3HW):
             raise ValueError(f"noise needs one entry a sample: {len(context_BK3HW)}, not {len(noise)}")
-        return NoiseStream(noise)
+        return noise if isinstance(noise, NoiseStream) else NoiseStream(noise)
 
 
 @contextmanager
