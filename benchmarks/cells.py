@@ -35,7 +35,8 @@ def sides(channels: int, preset: str, device: str) -> dict[str, tuple[CellStack,
     options = presets.get(preset).generator
 
     def at_once(stack: CellStack, x: Tensor, h: Tensor, steps: int) -> Tensor:
-        return stack(x, stack.initial(h), steps)[0]
+        outputs: Tensor = stack(x, stack.initial(h), steps)[0]
+        return outputs
 
     made: dict[str, tuple[CellStack, Run]] = {}
     for name in CELLS:

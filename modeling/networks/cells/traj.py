@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from modeling.networks.cells import motion
 from modeling.networks.cells.base import Activation, Cell, Step, orthogonal
-from modeling.networks.cells.warps import DisplacedKernelWarp, FlowWarp, Warp, WarpMaker
+from modeling.networks.cells.warps import DisplacedKernelWarp, FlowWarp, Warp
 
 FLOWS = 5  # L
 MOTION_KERNEL = 5  # side of the two convolutions that make the flows (Shi 2017)
@@ -31,7 +31,7 @@ class TrajGRU(Cell):
     thesis, rho is an option (the paper has leaky ReLU), locations outside read the border (the paper has 0 there).
     """
 
-    warp: ClassVar[WarpMaker] = FlowWarp
+    warp: ClassVar[type[FlowWarp | DisplacedKernelWarp]] = FlowWarp
     at_rest: ClassVar[tuple[float, ...]] = motion.FLOW_AT_REST
 
     def __init__(self, channels: int, activation: Activation = "tanh") -> None:

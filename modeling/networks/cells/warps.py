@@ -2,7 +2,7 @@
 
 Shapes: B clips, C channels, H and W height and width, L flows a location, P = B*H*W locations, K locations read by one.
 
-A flow is (right, down) in pixels and says from where a location reads: warped(y, x) is h(y + down, x + right), bilinear.
+A flow is (right, down) in pixels and says from where a location reads: warped(y, x) = h(y + down, x + right), bilinear.
 What lies outside the map reads its nearest border pixel. A kernel's nine taps go row by row, from (-1, -1) to (1, 1);
 they are shared over the channels and sum to one (softmax). A warp is made once for maps of one shape, and holds what
 does not depend on its parameters; it is differentiable once, in the map and in its parameters.
