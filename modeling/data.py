@@ -51,6 +51,7 @@ class ClipSet:
     left_out: int  #                     clips shorter than T
     recipe_hash: str
     shard_sha256: dict[str, str] = field(repr=False)  # file name -> SHA-256, as the manifest records it
+    unmasked: int = 0  #                  clips without a label map to start at, where one is needed
 
     def window(self, clip: int, start: int, frames: int) -> NDArray[np.uint8]:
         """(frames, H, W, 3) uint8 RGB from `start` on."""
@@ -134,11 +135,14 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """B windows on their way to a training step."""
+    """B windows on their way to a training step, with what the generator is given beside their frames."""
 
     frames: Tensor  #                 (B, T, H, W, 3) uint8 RGB
     windows: tuple[Window, ...]
     clip_ids: tuple[str, ...]
+    labels: Tensor | None = None  #         (B, H, W) uint8, the label map of each window's first frame
+    others: Tensor | None = None  #         (B, k, H, W, 3) uint8, context of another clip for each, to mix styles
+    other_labels: Tensor | None = None  #   (B, H, W) uint8, the others' label maps
 
 
 class ClipWindows(Dataset[Batch]):
@@ -146,12 +150,18 @@ class ClipWindows(Dataset[Batch]):
 
     In each epoch of a stream every clip is drawn once, in an order of that epoch's own. Safe to pickle (spawn) and to
     fork: readers open their files lazily in each process.
+
+    `masked`: windows start at frames with a label map, which comes along; every clip must have one to start at
+    (`masks.with_masks`). `others`: so many first frames of a window of another clip come along with each sample.
     """
 
-    def __init__(self, clips: ClipSet, *, frames: int, seed: int, flip: bool) -> None:
+    def __init__(
+        self, clips: ClipSet, *, frames: int, seed: int, flip: bool, masked: bool = False, others: int = 0
+    ) -> None:
         if not clips.clips:
             raise DataError(f"split {clips.split} holds no clip: export more clips (`curate split`, `curate export`)")
         self.clips, self.frames, self.seed, self.flip = clips, frames, seed, flip
+        self.masked, self.others = masked, others
         self._orders: dict[int, tuple[int, NDArray[np.int64]]] = {}  # stream -> (epoch, its order)
 
     def window(self, draw: Draw) -> Window:
@@ -162,22 +172,52 @@ class ClipWindows(Dataset[Batch]):
             order = np.random.default_rng((self.seed, draw.stream, 0, epoch)).permutation(len(self.clips.clips))
             held = self._orders[draw.stream] = (epoch, order)
         clip = int(held[1][position])
-        generator = np.random.default_rng((self.seed, draw.stream, 1, draw.number))
-        start = int(generator.integers(self.clips.clips[clip].length - self.frames + 1))
+        return self._at_random(clip, np.random.default_rng((self.seed, draw.stream, 1, draw.number)))
+
+    def other(self, draw: Draw) -> Window:
+        """A window of another clip than `draw`'s, where there is one: a function of the seed and the draw alone."""
+        generator = np.random.default_rng((self.seed, draw.stream, 2, draw.number))
+        count = len(self.clips.clips)
+        further = int(generator.integers(1, count)) if count > 1 else 0
+        return self._at_random((self.window(draw).clip + further) % count, generator)
+
+    def _at_random(self, clip: int, generator: np.random.Generator) -> Window:
+        if self.masked:
+            starts = self.clips.masked_starts(clip, self.frames)
+            start = starts[int(generator.integers(len(starts)))]
+        else:
+            start = int(generator.integers(self.clips.clips[clip].length - self.frames + 1))
         return Window(clip, start, bool(generator.integers(2)) and self.flip)
 
     def __getitem__(self, draws: list[Draw]) -> Batch:
-        R = self.clips.resolution
         windows = tuple(self.window(draw) for draw in draws)
-        frames_BTHW3 = np.empty((len(draws), self.frames, R, R, 3), np.uint8)
+        others = tuple(self.other(draw) for draw in draws) if self.others else ()
+        return Batch(
+            frames=self._frames(windows, self.frames),
+            windows=windows,
+            clip_ids=tuple(self.clips.clips[window.clip].id for window in windows),
+            labels=self._labels(windows) if self.masked else None,
+            others=self._frames(others, self.others) if others else None,
+            other_labels=self._labels(others) if others and self.masked else None,
+        )
+
+    def _frames(self, windows: tuple[Window, ...], count: int) -> Tensor:
+        """The first `count` frames of each window: (B, count, H, W, 3)."""
+        R = self.clips.resolution
+        frames_BTHW3 = np.empty((len(windows), count, R, R, 3), np.uint8)
         for target, window in zip(frames_BTHW3, windows, strict=True):
-            source = self.clips.window(window.clip, window.start, self.frames)
+            source = self.clips.window(window.clip, window.start, count)
             if window.flip:  # all frames as one tall image: 40x faster than a reversed slice of 3-byte pixels
                 cv2.flip(source.reshape(-1, R, 3), 1, target.reshape(-1, R, 3))
             else:
                 target[...] = source
-        ids = tuple(self.clips.clips[window.clip].id for window in windows)
-        return Batch(torch.from_numpy(frames_BTHW3), windows, ids)
+        return torch.from_numpy(frames_BTHW3)
+
+    def _labels(self, windows: tuple[Window, ...]) -> Tensor:
+        """The label map of each window's first frame, mirrored with it: (B, H, W)."""
+        maps = [self.clips.labels(window.clip, window.start) for window in windows]
+        mirrored = [labels[:, ::-1] if window.flip else labels for labels, window in zip(maps, windows, strict=True)]
+        return torch.from_numpy(np.stack(mirrored))
 
 
 class BatchOrder(Sampler[list[Draw]]):

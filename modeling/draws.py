@@ -33,6 +33,7 @@ class Draws:
     real_start: Tensor  #   (B,) where trivdgan's D_T begins to look at the real clip
     fake_start: Tensor  #   (B,) the same for the generated clip, drawn independently
     augment: Tensor  #      (B, n) uniform numbers, of which DiffAugment makes its transformations
+    mix_from: Tensor  #     (B,) lowest level that takes another sample's style; the number of levels where none does
 
     def picks(self, *, real: bool) -> Picks:
         """What the discriminators look at in the real clips, or in the generated ones."""
@@ -55,6 +56,7 @@ class Draws:
             real_start=self.real_start[rows],
             fake_start=self.fake_start[rows],
             augment=self.augment[rows],
+            mix_from=self.mix_from[rows],
         )
 
 
@@ -62,7 +64,8 @@ def draws_for(config: Config, *, step: int, pass_index: int, samples: Iterable[i
     """The draws of the samples with these indices in the whole batch (default: all of `training.batch`)."""
     K, given, made = config.d_s.frames, config.generator.context_frames, config.generated_frames
     starts = config.frames - config.crop_frames + 1
-    noise, real, fake, alpha_s, alpha_t, crops, augment = [], [], [], [], [], [], []
+    mixed, levels = config.generator.style_mixing, config.depth
+    noise, real, fake, alpha_s, alpha_t, crops, augment, mix_from = [], [], [], [], [], [], [], []
     for sample in range(config.training.batch) if samples is None else samples:
         source = derived(config.training.seed, "draws", step, pass_index, sample)
         rng = np.random.Generator(np.random.Philox(source))
@@ -73,6 +76,8 @@ def draws_for(config: Config, *, step: int, pass_index: int, samples: Iterable[i
         alpha_t.append(rng.random(dtype=np.float32))
         crops.append(rng.integers(starts, size=2))
         augment.append(rng.random(AUGMENT_NUMBERS, dtype=np.float32))
+        # Above a random level, of which there is one at least (section 3.3).
+        mix_from.append(int(rng.integers(1, levels)) if mixed and rng.random() < mixed else levels)
     real_start, fake_start = torch.from_numpy(np.stack(crops)).unbind(dim=1)
     return Draws(
         step=step,
@@ -85,4 +90,5 @@ def draws_for(config: Config, *, step: int, pass_index: int, samples: Iterable[i
         real_start=real_start,
         fake_start=fake_start,
         augment=torch.from_numpy(np.stack(augment)),
+        mix_from=torch.tensor(mix_from),
     )

@@ -15,6 +15,7 @@ from torch.nn.utils import clip_grad_value_, clip_grads_with_norm_, get_total_no
 
 from modeling.augment import augmented
 from modeling.build import Networks, Optimisers, build_networks, build_optimisers
+from modeling.conditions import NOTHING, Conditions
 from modeling.config import Config
 from modeling.draws import Draws, draws_for
 from modeling.losses import LOSSES, Scored, gradient_penalty, zero_centred_penalty
@@ -90,7 +91,7 @@ def discriminator_pass(
     clips_BT3HW: Tensor,
     draws: Draws,
     config: Config,
-    mask_BMHW: Tensor | None = None,
+    conditions: Conditions = NOTHING,
     group: Group = ALONE,
 ) -> Stats:
     """One update of every discriminator on one batch of real clips (B, T, 3, H, W) in [-1, 1].
@@ -105,10 +106,12 @@ def discriminator_pass(
         optimiser.zero_grad(set_to_none=True)
     weight = training.lambda_gp * training.penalty_every if penalty_is_due(config, draws) else None
     stats: dict[str, Tensor] = {}
-    for real_BT3HW, mask, part, share in _micro_batches(clips_BT3HW, mask_BMHW, draws, config, group):
+    for real_BT3HW, given, part, share in _micro_batches(clips_BT3HW, conditions, draws, config, group):
         context_BK3HW = real_BT3HW[:, : config.generator.context_frames]
+        mixing = given.mixing(context_BK3HW, part.mix_from, config)
         with torch.no_grad(), _precision(config, real_BT3HW):
-            fake_BT3HW = networks.generator(context_BK3HW, real_BT3HW.shape[1], part.noise, mask).to(real_BT3HW.dtype)
+            fake_BT3HW = networks.generator(context_BK3HW, real_BT3HW.shape[1], part.noise, given.mask, mixing)
+        fake_BT3HW = fake_BT3HW.to(real_BT3HW.dtype)
         real = augmented(real_BT3HW, training.augment, part.augment)
         fake = augmented(fake_BT3HW, training.augment, part.augment)
         condition_B3HW = _condition(real, config)
@@ -143,7 +146,7 @@ def generator_pass(
     clips_BT3HW: Tensor,
     draws: Draws,
     config: Config,
-    mask_BMHW: Tensor | None = None,
+    conditions: Conditions = NOTHING,
     group: Group = ALONE,
 ) -> Stats:
     """One update of the generator on the first frames of a batch of clips (B, T, 3, H, W) in [-1, 1] (Eq. 3.15).
@@ -156,11 +159,12 @@ def generator_pass(
     optimisers.generator.zero_grad(set_to_none=True)
     stats: dict[str, Tensor] = {}
     with _frozen(*networks.discriminators.values()):
-        for real_BT3HW, mask, part, share in _micro_batches(clips_BT3HW, mask_BMHW, draws, config, group):
+        for real_BT3HW, given, part, share in _micro_batches(clips_BT3HW, conditions, draws, config, group):
             context_BK3HW = real_BT3HW[:, : config.generator.context_frames]
+            mixing = given.mixing(context_BK3HW, part.mix_from, config)
             total = real_BT3HW.new_zeros(())
             with _precision(config, real_BT3HW):
-                fake_BT3HW = networks.generator(context_BK3HW, real_BT3HW.shape[1], part.noise, mask)
+                fake_BT3HW = networks.generator(context_BK3HW, real_BT3HW.shape[1], part.noise, given.mask, mixing)
                 fake = augmented(fake_BT3HW, training.augment, part.augment)
                 real = augmented(real_BT3HW, training.augment, part.augment)
                 condition_B3HW = _condition(real, config)
@@ -229,16 +233,16 @@ def _precision(config: Config, like: Tensor) -> torch.autocast:
 
 
 def _micro_batches(
-    clips_BT3HW: Tensor, mask_BMHW: Tensor | None, draws: Draws, config: Config, group: Group
-) -> Iterator[tuple[Tensor, Tensor | None, Draws, float]]:
-    """Parts of this process's clips with masks and draws, and their share of the whole batch: K/N of Eq. 3.16."""
+    clips_BT3HW: Tensor, conditions: Conditions, draws: Draws, config: Config, group: Group
+) -> Iterator[tuple[Tensor, Conditions, Draws, float]]:
+    """Parts of this process's clips with what goes with them, and their share of the whole batch: K/N of Eq. 3.16."""
     count, size = len(clips_BT3HW), micro_batch_size(config)
     if count != len(draws):
         raise ValueError(f"{count} clips need as many draws, not {len(draws)}")
     for start in range(0, count, size):
         stop = min(start + size, count)
-        mask = None if mask_BMHW is None else mask_BMHW[start:stop]
-        yield clips_BT3HW[start:stop], mask, draws.part(start, stop), (stop - start) / (count * group.size)
+        share = (stop - start) / (count * group.size)
+        yield clips_BT3HW[start:stop], conditions.part(start, stop), draws.part(start, stop), share
 
 
 def _add(stats: dict[str, Tensor], name: str, value: Tensor) -> None:
