@@ -63,7 +63,7 @@ class BatchNorm(nn.Module):
     @torch.no_grad()
     def commit(self) -> None:
         """Move the running statistics by what the passes since the last call saw; by nothing where there was none."""
-        share = MOMENTUM * (self.pending_count > 0)  # no wait for the device
+        share = MOMENTUM * (self.pending_count > 0).to(self.running_mean.dtype)  # no wait for the device
         count = self.pending_count.clamp(min=1)
         self.running_mean.lerp_(self.pending_mean / count, share)
         self.running_var.lerp_(self.pending_var / count, share)
