@@ -10,6 +10,7 @@ from torch import nn
 
 from modeling.config import Config
 from modeling.networks import Discriminator, Generator, build_discriminators, build_generator
+from modeling.precision import dtype_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +44,10 @@ class Optimisers:
 
 def build_networks(config: Config, device: torch.device | str = "cpu") -> Networks:
     """All networks with the initial weights that the configuration's seed gives, on `device`."""
-    discriminators = build_discriminators(config)
+    discriminators, dtype = build_discriminators(config), dtype_of(config)
     return Networks(
-        generator=build_generator(config).to(device),
-        discriminators={name: network.to(device) for name, network in discriminators.items()},
+        generator=build_generator(config).to(device, dtype),
+        discriminators={name: network.to(device, dtype) for name, network in discriminators.items()},
     )
 
 

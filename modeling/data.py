@@ -223,21 +223,30 @@ class ClipWindows(Dataset[Batch]):
 class BatchOrder(Sampler[list[Draw]]):
     """The draws of each pass, in the order in which the loop asks for them: d_passes of D, then one of G, a step.
 
-    Starts at any step, since a batch's draws follow from the step alone.
+    Starts at any step, since a batch's draws follow from the step alone. `part`: the samples of each batch that this
+    process takes (default: all of them).
     """
 
-    def __init__(self, *, first_step: int, end_step: int, d_passes: int, batch: int) -> None:
+    def __init__(self, *, first_step: int, end_step: int, d_passes: int, batch: int, part: range | None = None) -> None:
         self.first_step, self.end_step, self.d_passes, self.batch = first_step, end_step, d_passes, batch
+        self.part = range(batch) if part is None else part
 
     def __len__(self) -> int:
         return (self.end_step - self.first_step) * (self.d_passes + 1)
 
     def __iter__(self) -> Iterator[list[Draw]]:
         for step in range(self.first_step, self.end_step):
-            for d_pass in range(self.d_passes):
-                first = (step * self.d_passes + d_pass) * self.batch
-                yield [Draw(DISCRIMINATOR, first + sample) for sample in range(self.batch)]
-            yield [Draw(GENERATOR, step * self.batch + sample) for sample in range(self.batch)]
+            for pass_index in range(self.d_passes + 1):
+                whole = self.whole(step, pass_index)
+                yield [whole[sample] for sample in self.part]
+
+    def whole(self, step: int, pass_index: int) -> list[Draw]:
+        """The draws of all processes' samples in a pass: 0..d_passes-1 are D's, d_passes is G's."""
+        if pass_index < self.d_passes:
+            stream, first = DISCRIMINATOR, (step * self.d_passes + pass_index) * self.batch
+        else:
+            stream, first = GENERATOR, step * self.batch
+        return [Draw(stream, first + sample) for sample in range(self.batch)]
 
 
 def steps_of_epochs(epochs: int, *, clips: int, d_passes: int, batch: int) -> int:
@@ -254,6 +263,7 @@ def batches(
             windows,
             sampler=order,
             batch_size=None,  # an item is a batch already
+            generator=torch.Generator(),  # it seeds its workers' unused generators from this, not from the global one
             num_workers=workers,
             multiprocessing_context=start_method if workers else None,
             collate_fn=_as_it_is,

@@ -57,7 +57,7 @@ class TrainingConfig:
     ema_warmup: bool = True  #                  a shorter average in the first 9,000 steps (networks/ema.py)
     flip: bool = True  #                        one horizontal flip drawn a clip
     augment: tuple[str, ...] = ()  #            DiffAugment, one draw a clip: any of color, translation, cutout
-    precision: Literal["fp32", "tf32", "bf16"] = "fp32"  # of the networks' passes; penalties and weights stay in fp32
+    precision: Literal["fp32", "tf32", "bf16", "fp64"] = "fp32"  # of the passes (precision.py); fp64 is for checks
     compile: bool = False  #                    torch.compile of the passes
     activation_checkpointing: bool = False  #   recompute a level's activations in the backward pass: less memory
     seed: int = 0
