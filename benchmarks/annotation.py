@@ -4,12 +4,15 @@
 
 Drives a real review in headless Chromium, on a throw-away data set. Medians. `--after 1000` begins with the 1,001st
 batch: as many are confirmed before. The prototype of the grid, where its folder is there, is driven in the same run.
-Also tells how much the page's memory grew over the batches (`--batches 200 --clicks 2`).
+Also tells how much memory the browser's processes took more after the batches, and the page's script heap
+(`--batches 200 --clicks 2`). The browser keeps compiling what runs often for the first hundred batches, which the heap
+counts: `--interpreted` runs the page's scripts without compilers, and what it then grows by is what the page keeps.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import statistics
 import sys
@@ -18,6 +21,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -36,13 +40,15 @@ from db.engine import open_catalogue
 from tests.browser.review_dataset import make_dataset
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+NO_COMPILERS = "--js-flags=--no-opt --no-maglev --no-sparkplug"
 ROWS = {  # name, unit -> target
     "click to visible mark, frames": 2.0,
     "click to visible mark, ms": 33.0,
     "click to saved by Python, ms": 50.0,
     "click to Python's confirmation shown, ms": 150.0,
     "Enter to next batch playing, ms": 250.0,
-    "memory of the page, growth": 0.10,
+    "memory of the browser, growth": 0.10,
+    "script heap of the page, growth": 0.10,
 }
 # Notes, in the page, when things are first seen: a mark and its confirmation after a click, a video after Enter.
 PROBE = """() => {
@@ -113,6 +119,26 @@ def _heap(page: Page) -> float:
     return float(metrics["JSHeapUsedSize"])
 
 
+def _browser_memory() -> float:
+    """Bytes of all processes of the browser that this process started, shared pages counted once (PSS)."""
+    parents, names = {}, {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            name, _, rest = (folder / "stat").read_text().partition("(")[2].rpartition(")")
+            pid = int(folder.name)
+            parents[pid], names[pid] = int(rest.split()[1]), name
+    total = 0.0
+    for pid, name in names.items():
+        ancestor = pid
+        while ancestor > 1 and ancestor != os.getpid():
+            ancestor = parents.get(ancestor, 0)
+        if ancestor == os.getpid() and "chrom" in name:
+            with contextlib.suppress(OSError):
+                lines = (Path("/proc") / str(pid) / "smaps_rollup").read_text().splitlines()
+                total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    return total
+
+
 def _confirmed_before(folder: Path, batches: int, size: int = 25) -> None:
     """Judge that many batches without a page."""
     with open_catalogue(folder) as catalogue:
@@ -124,9 +150,9 @@ def _confirmed_before(folder: Path, batches: int, size: int = 25) -> None:
             store.confirm(batch.id, verdicts, 1.0)
 
 
-def _review(page: Page, batches: int, clicks: int, watch: float) -> dict[str, list[float]]:
-    """Click through some batches; returns what the page noted, and the heap after each batch."""
-    heaps = []
+def _review(page: Page, batches: int, clicks: int, watch: float) -> dict[str, list[Any]]:
+    """Click through some batches; returns what the page noted, and its heap and the browser's memory after each."""
+    heaps, browser = [], []
     for _ in range(batches):
         token = page.evaluate("document.querySelector('.sf-grid').dataset.token")
         for cell in range(clicks):
@@ -139,12 +165,13 @@ def _review(page: Page, batches: int, clicks: int, watch: float) -> dict[str, li
         _wait(page, "(count) => probe.enters.length > count", count)
         _wait(page, "(old) => document.querySelector('.sf-status').dataset.token !== old", token)
         heaps.append(_heap(page))
-    probe: dict[str, list[float]] = page.evaluate("probe")
-    return {**probe, "heaps": heaps}
+        browser.append(_browser_memory())
+    probe: dict[str, list[Any]] = page.evaluate("probe")
+    return {**probe, "heaps": heaps, "browser": browser}
 
 
 def measure(
-    batches: int, clicks: int, watch: float, after: int, prototype: Path | None
+    batches: int, clicks: int, watch: float, after: int, prototype: Path | None, *, interpreted: bool = False
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Run the review; returns its medians, and the prototype's."""
     saved: list[float] = []
@@ -160,7 +187,8 @@ def measure(
         review.start()
         there.wait(60)
         chromium = os.environ.get("STILLFLOW_CHROMIUM") or shutil.which("chromium")
-        browser = driver.chromium.launch(executable_path=chromium, headless=True, args=FLAGS)
+        flags = [*FLAGS, NO_COMPILERS] if interpreted else FLAGS
+        browser = driver.chromium.launch(executable_path=chromium, headless=True, args=flags)
         page = browser.new_page(viewport={"width": 1400, "height": 900})
         page.goto(address[0])
         _wait(page, "() => { const v = document.querySelector('.sf-grid video'); return v && !v.paused; }")
@@ -172,17 +200,23 @@ def measure(
         before = annotation_prototype.measure(browser, prototype, clicks=clicks) if prototype else {}
         browser.close()
         catalogue.close()
-    marks, heaps = probe["marks"], probe["heaps"]
-    settled = heaps[len(heaps) // 10 :]  # the first batches warm the page up
+    marks = probe["marks"]
     ours = {
         "click to visible mark, frames": statistics.median(mark["frames"] for mark in marks),
         "click to visible mark, ms": statistics.median(mark["ms"] for mark in marks),
         "click to saved by Python, ms": statistics.median(b - a["at"] for a, b in zip(marks, saved, strict=True)),
         "click to Python's confirmation shown, ms": statistics.median(probe["confirmed"]),
         "Enter to next batch playing, ms": statistics.median(probe["enters"]),
-        "memory of the page, growth": statistics.median(settled[-5:]) / statistics.median(settled[:5]) - 1,
+        "memory of the browser, growth": _growth(probe["browser"]),
+        "script heap of the page, growth": _growth(probe["heaps"]),
     }
     return ours, before
+
+
+def _growth(sizes: list[float]) -> float:
+    """Of the last five to the first five, after a tenth in which the page warms up."""
+    settled = sizes[len(sizes) // 10 :]
+    return statistics.median(settled[-5:]) / statistics.median(settled[:5]) - 1
 
 
 def main() -> None:
@@ -192,11 +226,19 @@ def main() -> None:
     parser.add_argument("--clicks", type=int, default=10, help="clicks a batch, at most 13")
     parser.add_argument("--watch", type=float, default=2.0, help="seconds that each batch is looked at")
     parser.add_argument("--after", type=int, default=0, help="batches confirmed before the first one measured")
+    parser.add_argument("--interpreted", action="store_true", help="without compilers: for the heap, not for times")
     parser.add_argument("--prototype", type=Path, help="folder of the prototype")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     prototype = options.prototype or (annotation_prototype.FOLDER if annotation_prototype.FOLDER.is_dir() else None)
-    medians, before = measure(options.batches, min(13, options.clicks), options.watch, options.after, prototype)
+    medians, before = measure(
+        options.batches,
+        min(13, options.clicks),
+        options.watch,
+        options.after,
+        prototype,
+        interpreted=options.interpreted,
+    )
     if options.json:
         print(json.dumps({"grid": medians, "prototype": before}))
         return
@@ -204,7 +246,7 @@ def main() -> None:
     for name, target in ROWS.items():
         peer = f"{before[name]:11.0f}{medians[name] / before[name]:7.2f}" if name in before else f"{'-':>11}{'-':>7}"
         verdict = "" if medians[name] <= target else "  missed"
-        digits = 2 if target < 1 else 0 if target.is_integer() else 1
+        digits = 3 if target < 1 else 0 if target.is_integer() else 1
         print(f"{name:42}{medians[name]:8.{max(digits, 1)}f}{target:8.{digits}f}{peer}{verdict}")
 
 
