@@ -16,8 +16,9 @@ from typing import Any, cast
 
 import torch
 
+from modeling.conditions import conditions_of, open_for, remarks_on, windows_for
 from modeling.config import Config
-from modeling.data import BatchOrder, ClipSet, ClipWindows, DataError, batches, open_clips, to_float
+from modeling.data import BatchOrder, ClipSet, DataError, batches, to_float
 from modeling.errors import ModelingError
 from modeling.files import write_json
 from modeling.interruption import Interruption
@@ -81,11 +82,11 @@ def train(
     folder.check_config(config)
 
     # Data: what to train on, and what to look at while training.
-    train_clips = open_clips(request.data, "train", resolution=config.resolution, frames=config.frames)
+    train_clips = open_for(config, request.data, "train")
     shown_clips = _clips_to_show(request, train_clips, say)
-    windows = ClipWindows(train_clips, frames=config.frames, seed=config.training.seed, flip=config.training.flip)
-    if train_clips.left_out:
-        say(f"left out {train_clips.left_out} clips shorter than {config.frames} frames")
+    windows = windows_for(config, train_clips)
+    for remark in remarks_on(train_clips, config.frames):
+        say(remark)
 
     with folder.locked(), Interruption() as interruption:
         # Run folder: a new one, or one of the same configuration and data.
@@ -162,13 +163,14 @@ def train(
                 for d_pass in range(training.d_passes):
                     batch = next(loader)
                     draws = draws_for(config, step=step, pass_index=d_pass)
-                    real_BT3HW = to_float(batch.frames, device)
-                    d_stats.append(discriminator_pass(networks, optimisers, real_BT3HW, draws, config))
+                    real_BT3HW, given = to_float(batch.frames, device), conditions_of(batch, config, device)
+                    d_stats.append(discriminator_pass(networks, optimisers, real_BT3HW, draws, config, given))
                     outliers.passed(step + 1, d_pass, d_stats[-1], batch.windows, batch.clip_ids)
 
                 batch = next(loader)
                 draws = draws_for(config, step=step, pass_index=training.d_passes)
-                g_stats = generator_pass(networks, optimisers, to_float(batch.frames, device), draws, config)
+                real_BT3HW, given = to_float(batch.frames, device), conditions_of(batch, config, device)
+                g_stats = generator_pass(networks, optimisers, real_BT3HW, draws, config, given)
                 outliers.passed(step + 1, training.d_passes, g_stats, batch.windows, batch.clip_ids)
                 if average is not None:
                     average.update_parameters(networks.generator)
@@ -240,7 +242,7 @@ def _clips_to_show(request: TrainingRequest, train_clips: ClipSet, say: Callable
     """The clips whose samples are watched: val, or train where val has none."""
     config = request.config
     try:
-        val = open_clips(request.data, "val", resolution=config.resolution, frames=config.frames)
+        val = open_for(config, request.data, "val")
     except DataError as error:
         say(str(error))
         return train_clips
@@ -254,15 +256,14 @@ def _named(d_stats: list[dict[str, float]], g_stats: dict[str, float]) -> dict[s
     """The statistics of a step under their names in metrics.jsonl; D's are means over the passes that have them."""
     record = {
         "loss_g": g_stats["g_loss"],
-        "loss_g_s": g_stats["g_loss_s"],
-        "loss_g_t": g_stats["g_loss_t"],
+        **{f"loss_{name.replace('_loss', '')}": value for name, value in g_stats.items() if name.startswith("g_loss_")},
         "grad_norm_g": g_stats["g_grad_norm"],
     }
-    for name, kind in (("s", "d_s"), ("t", "d_t")):
+    for kind in ("d_s", "d_t", "d_v"):
         for ours, theirs in (
             (f"loss_{kind}", f"{kind}_loss"),
-            (f"wasserstein_{name}", f"{kind}_wasserstein"),
-            (f"gp_{name}", f"{kind}_penalty"),
+            (f"wasserstein_{kind[-1]}", f"{kind}_wasserstein"),
+            (f"gp_{kind[-1]}", f"{kind}_penalty"),
             (f"grad_norm_{kind}", f"{kind}_grad_norm"),
         ):
             values = [stats[theirs] for stats in d_stats if theirs in stats]
