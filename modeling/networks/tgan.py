@@ -22,13 +22,16 @@ LONGEST, SHORTEST = 16, 4  # widths of the temporal generator, times `ch`: 512, 
 
 
 class TemporalGenerator(nn.Module):
-    """1-D transposed convolutions, batch norm, ReLU, from one time step to `doublings` times twice as many, tanh."""
+    """1-D transposed convolutions, batch norm, ReLU, from one time step to `doublings` times twice as many, tanh.
+
+    The one step of the first map goes without batch norm: over a micro-batch of one clip that would be its shift alone.
+    """
 
     def __init__(self, inputs: int, latent: int, ch: int, doublings: int) -> None:
         super().__init__()
         widths = [max(SHORTEST, LONGEST >> index) * ch for index in range(doublings)]
-        self.first = nn.ConvTranspose1d(inputs, widths[0], 1, bias=False)
-        self.norms = nn.ModuleList(BatchNorm(width) for width in widths)
+        self.first = nn.ConvTranspose1d(inputs, widths[0], 1)
+        self.norms = nn.ModuleList(BatchNorm(width) for width in widths[1:])
         self.convs = nn.ModuleList(
             nn.ConvTranspose1d(before, out, 4, stride=2, padding=1, bias=index == doublings - 1)
             for index, (before, out) in enumerate(zip(widths, [*widths[1:], latent], strict=True))
@@ -37,8 +40,8 @@ class TemporalGenerator(nn.Module):
     def forward(self, code_BS: Tensor) -> Tensor:
         """Latents (B, P, S) in [-1, 1]."""
         x: Tensor = self.first(code_BS[:, :, None])
-        for norm, conv in zip(self.norms, self.convs, strict=True):
-            x = conv(F.relu(norm(x)))
+        for norm, conv in zip([None, *self.norms], self.convs, strict=True):
+            x = conv(F.relu(x if norm is None else norm(x)))
         return torch.tanh(x).transpose(1, 2)
 
 

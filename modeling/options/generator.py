@@ -41,6 +41,10 @@ class GeneratorConfig:
         positive("generator", ch=self.ch, style_dim=self.style_dim)
         width_list("generator", self.widths)
         require(1 <= self.layers <= 3, f"generator.layers must be 1, 2 or 3, not {self.layers}")
+        require(
+            self.cell_warp == "kernel" or self.cell.startswith("tsru"),
+            f"generator.cell_warp is an option of the tsru cells alone, not of generator.cell={self.cell}",
+        )
         probability("generator", style_mixing=self.style_mixing)
         not_negative("generator", latent=self.latent, context_frames=self.context_frames)
         require(
@@ -63,8 +67,14 @@ class GeneratorConfig:
                 require(not getattr(self, name), f"generator.{name} is an option of generator.kind=style alone")
             require(self.block == "modulated", "generator.block is an option of generator.kind=style alone")
         if self.kind in ("mocogan", "tgan"):
-            require(self.mask_classes == 0, f"generator.kind={self.kind} takes no mask")
-            require(self.layers == 1, f"generator.kind={self.kind} stacks no cells: generator.layers must be 1")
+            require(
+                self.mask_classes == 0, f"generator.mask_classes must be 0: generator.kind={self.kind} takes no mask"
+            )
+            for name, default in (("cell", "convgru"), ("cell_activation", "tanh"), ("layers", 1)):
+                require(
+                    getattr(self, name) == default,
+                    f"generator.{name} must be {default}: generator.kind={self.kind} has no convolutional cells",
+                )
 
     @property
     def random(self) -> bool:
