@@ -20,8 +20,10 @@ from modeling.config import Config
 from modeling.draws import Draws, draws_for
 from modeling.losses import LOSSES, Scored, gradient_penalty, zero_centred_penalty
 from modeling.networks import Discriminator
+from modeling.networks.batch_norm import pending_statistics
 from modeling.networks.blocks import power_iteration
 from modeling.options.training import TrainingConfig
+from modeling.precision import autocast
 from modeling.transfer import to_device
 
 __all__ = [
@@ -109,7 +111,7 @@ def discriminator_pass(
     for real_BT3HW, given, part, share in _micro_batches(clips_BT3HW, conditions, draws, config, group):
         context_BK3HW = real_BT3HW[:, : config.generator.context_frames]
         mixing = given.mixing(context_BK3HW, part.mix_from, config)
-        with torch.no_grad(), _precision(config, real_BT3HW):
+        with torch.no_grad(), autocast(config, real_BT3HW):
             fake_BT3HW = networks.generator(context_BK3HW, real_BT3HW.shape[1], part.noise, given.mask, mixing)
         fake_BT3HW = fake_BT3HW.to(real_BT3HW.dtype)
         real = augmented(real_BT3HW, training.augment, part.augment)
@@ -117,7 +119,7 @@ def discriminator_pass(
         condition_B3HW = _condition(real, config)
         for name, network in networks.discriminators.items():
             real_view, fake_view = network.view(real, part.picks(real=True)), network.view(fake, part.picks(real=False))
-            with _precision(config, real_BT3HW):
+            with autocast(config, real_BT3HW):
                 real_scores, fake_scores = _both(network, real_view, fake_view, condition_B3HW)
             loss = loss_of.discriminator(real_scores.to(real.dtype), fake_scores.to(real.dtype))
             (loss * share).backward()  # type: ignore[no-untyped-call]
@@ -163,7 +165,7 @@ def generator_pass(
             context_BK3HW = real_BT3HW[:, : config.generator.context_frames]
             mixing = given.mixing(context_BK3HW, part.mix_from, config)
             total = real_BT3HW.new_zeros(())
-            with _precision(config, real_BT3HW):
+            with autocast(config, real_BT3HW):
                 fake_BT3HW = networks.generator(context_BK3HW, real_BT3HW.shape[1], part.noise, given.mask, mixing)
                 fake = augmented(fake_BT3HW, training.augment, part.augment)
                 real = augmented(real_BT3HW, training.augment, part.augment)
@@ -180,6 +182,7 @@ def generator_pass(
             (total * share).backward()  # type: ignore[no-untyped-call]
             _add(stats, "g_loss", total * share)
     values = _finish({"g": (networks.generator, optimisers.generator)}, stats, draws, config, group)
+    group.add_up(pending_statistics(networks.generator))
     networks.generator.after_update()
     return values
 
@@ -224,12 +227,6 @@ def penalty_of(training: TrainingConfig, scored: Scored, real: Tensor, fake: Ten
     if training.gradient_penalty == "r1r2":
         penalty = penalty + zero_centred_penalty(scored, fake, alpha.dim())
     return penalty
-
-
-def _precision(config: Config, like: Tensor) -> torch.autocast:
-    """bf16 for the networks' passes where asked for; float64 stays what it is."""
-    enabled = config.training.precision == "bf16" and like.dtype == torch.float32
-    return torch.autocast(like.device.type, dtype=torch.bfloat16, enabled=enabled)
 
 
 def _micro_batches(

@@ -76,3 +76,9 @@ def commit_statistics(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, BatchNorm):
             module.commit()
+
+
+def pending_statistics(network: nn.Module) -> list[Tensor]:
+    """What `commit` will take in, of every batch norm: sums over values, so processes add theirs up."""
+    norms = [module for module in network.modules() if isinstance(module, BatchNorm)]
+    return [sums for norm in norms for sums in (norm.pending_mean, norm.pending_var, norm.pending_count)]
