@@ -1,6 +1,7 @@
-"""Held-out clips against what the generator makes of their first frame: PSNR, SSIM, and where things move.
+"""Held-out clips against what the generator makes of their first frames: PSNR, SSIM, and where things move.
 
-Letters: T time, R side of the frames. Frame 0 is the input itself and is left out of every figure.
+Letters: k context frames, T time, R side of the frames. The context is the input itself and is left out of every
+figure.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from modeling.data import ClipSet, DataError
+from modeling.errors import UsageError
+from modeling.examples import Example, example
 from modeling.inference import Trained, roll_out
 from modeling.metrics.psnr import psnr
 from modeling.metrics.ssim import ssim
-from modeling.networks import build_generator
+from modeling.networks import Generator, build_generator
 
 Clip = NDArray[np.uint8]  # (T, R, R, 3)
 Map = NDArray[np.float64]  # (R, R)
@@ -28,13 +31,15 @@ Map = NDArray[np.float64]  # (R, R)
 
 @dataclass
 class FrameScores:
-    """PSNR and SSIM of clips against their true future, a column a time step."""
+    """PSNR and SSIM of clips against their true future after the `given` frames, a column a time step."""
 
-    psnr: list[Tensor] = field(default_factory=list)  # (T - 1,) a clip
+    given: int = 1
+    psnr: list[Tensor] = field(default_factory=list)  # (T - k,) a clip
     ssim: list[Tensor] = field(default_factory=list)
 
     def add(self, clip_THW3: Clip, truth_THW3: Clip) -> None:
-        x, y = (torch.from_numpy(frames[1:]).movedim(-1, -3).double() / 255 for frames in (clip_THW3, truth_THW3))
+        futures = (clip[self.given :] for clip in (clip_THW3, truth_THW3))
+        x, y = (torch.from_numpy(frames).movedim(-1, -3).double() / 255 for frames in futures)
         self.psnr.append(psnr(x, y))
         self.ssim.append(ssim(x, y))
 
@@ -55,9 +60,9 @@ def _mean(values: Tensor) -> float | None:
     return float(values.mean()) if len(values) else None
 
 
-def motion_map(clip_THW3: Clip) -> Map:
-    """Standard deviation over time of each pixel, frame 0 left out, averaged over its channels: (R, R)."""
-    deviation: Map = clip_THW3[1:].astype(np.float64).std(axis=0).mean(axis=-1)
+def motion_map(clip_THW3: Clip, given: int = 1) -> Map:
+    """Standard deviation over time of each pixel, the given frames left out, averaged over its channels: (R, R)."""
+    deviation: Map = clip_THW3[given:].astype(np.float64).std(axis=0).mean(axis=-1)
     return deviation
 
 
@@ -70,14 +75,15 @@ def pearson(x: NDArray[np.float64], y: NDArray[np.float64]) -> float | None:
 
 @dataclass
 class MotionScores:
-    """Correlation of where samples move with where the real clips move."""
+    """Correlation of where samples move with where the real clips move, the `given` frames left out."""
 
+    given: int = 1
     samples: list[Map] = field(default_factory=list)
     real: list[Map] = field(default_factory=list)
 
     def add(self, sample_THW3: Clip, real_THW3: Clip) -> None:
-        self.samples.append(motion_map(sample_THW3))
-        self.real.append(motion_map(real_THW3))
+        self.samples.append(motion_map(sample_THW3, self.given))
+        self.real.append(motion_map(real_THW3, self.given))
 
     def summary(self) -> dict[str, Any]:
         """r over all pixels of all clips, and the mean of each clip's own r; None: undefined (nothing moves)."""
@@ -102,40 +108,54 @@ def evaluate(
 ) -> dict[str, Any]:
     """The report on the first `frames` frames of each clip (`limit`: of the first so many), as plain values.
 
-    Beside the model stands the input frame copied T-1 times. With `motion`, the noise-free samples' per-pixel temporal
-    standard deviation is correlated with the real clips', for the model and for the same network before training.
-    `done` is told (clips done, clips in all). DataError where the split holds no clip.
+    A clip's frames begin at its first label map where the model takes masks. Beside the model stands the last input
+    frame copied. With `motion`, the noise-free samples' per-pixel temporal standard deviation is correlated with the
+    real clips', for the model and for the same network before training. `done` is told (clips done, clips in all).
+    DataError where the split holds no clip; UsageError for a model or a length that leaves nothing to score.
     """
+    options = trained.config.generator
+    given = options.context_frames
+    if given == 0:
+        raise UsageError(
+            "this model is unconditional (generator.context_frames=0): its clips have no true future to score"
+        )
+    if frames <= given:
+        raise UsageError(f"--frames {frames} leaves nothing to score after the {given} frames that the model is given")
     count = len(clips.clips) if limit is None else min(limit, len(clips.clips))
     if count == 0:
         raise DataError(
             f"split {clips.split} holds no clip to evaluate on: export one with `curate split` and `curate export`"
         )
-    model, copied = FrameScores(), FrameScores()
-    moving = {"trained": MotionScores(), "untrained": MotionScores(), "copied_frame": MotionScores()}
+    model, copied = FrameScores(given), FrameScores(given)
+    moving = {name: MotionScores(given) for name in ("trained", "untrained", "copied_frame")}
     untrained = build_generator(trained.config).to(next(trained.generator.parameters()).device).eval()
     for index in range(count):
-        real = clips.window(index, 0, frames)
-        copy = np.broadcast_to(real[:1], real.shape).copy()
-        sample = roll_out(trained.generator, real[:1], frames=frames, seed=seed + index)
-        model.add(sample, real)
-        copied.add(copy, real)
+        shown = example(clips, index, options, frames)
+
+        def sample(generator: Generator, seed: int | None, shown: Example = shown) -> Clip:
+            return roll_out(generator, shown.context, frames=frames, seed=seed, labels_HW=shown.labels)
+
+        made = sample(trained.generator, seed + index)
+        model.add(made, shown.real)
+        copied.add(shown.copied, shown.real)
         if motion:
-            quiet = sample if trained.deterministic else roll_out(trained.generator, real[:1], frames=frames, seed=None)
-            moving["trained"].add(quiet, real)
-            moving["untrained"].add(roll_out(untrained, real[:1], frames=frames, seed=None), real)
-            moving["copied_frame"].add(copy, real)
+            quiet = made if trained.deterministic else sample(trained.generator, None)
+            moving["trained"].add(quiet, shown.real)
+            moving["untrained"].add(sample(untrained, None), shown.real)
+            moving["copied_frame"].add(shown.copied, shown.real)
         done(index + 1, count)
     report: dict[str, Any] = {
         "protocol": {
             "n": count,
             "frames": frames,
-            "scored_frames": frames - 1,
+            "context_frames": given,
+            "scored_frames": frames - given,
             "stride": 1,
-            "start": 0,
+            "start": "first label map" if options.mask_classes else 0,
             "resolution": clips.resolution,
             "split": clips.split,
             "left_out_shorter": clips.left_out,
+            "left_out_unmasked": clips.unmasked,
             "weights": trained.source.name,
             "step": trained.step,
             "preset": trained.config.preset,

@@ -9,26 +9,53 @@ from numpy.typing import NDArray
 
 from modeling.config import Config
 from modeling.data import ClipSet
+from modeling.examples import example
 from modeling.inference import roll_out
 from modeling.networks import Generator
 from modeling.video import write_video
 
 ROWS = 4  #            clips shown
+COLUMNS = 3  #         in a row, where nothing is given
 SMALLEST_SIDE = 128  # pixels of a shown frame; smaller ones are enlarged by whole factors
 GAP = 4  #             pixels between frames
 
 
 def write_sample(path: Path, generator: Generator, clips: ClipSet, config: Config) -> None:
-    """Write `path` (MP4) with the first T frames of up to four clips spread over `clips`, the same at every step."""
+    """Write `path` (MP4) with the first T frames of up to four clips spread over `clips`, the same at every step.
+
+    A row shows what was given (its last frame held), what was generated and the real clip; where nothing is given,
+    clips of one seed after the other.
+    """
+    training = generator.training
+    generator.eval()  # batch norm by its running statistics
+    try:
+        rows, fps = _rows(generator, clips, config)
+    finally:
+        generator.train(training)
+    write_video(path, tiled(rows), fps=fps)
+
+
+def _rows(generator: Generator, clips: ClipSet, config: Config) -> tuple[list[list[NDArray[np.uint8]]], float]:
+    """The clips of each row, and frames a second."""
+    frames, seed = config.frames, config.training.seed
     chosen = np.linspace(0, len(clips.clips) - 1, min(ROWS, len(clips.clips))).round().astype(int).tolist()
+    fps = clips.clips[chosen[0]].fps or 25.0
+    if not config.generator.context_frames:
+        nothing_0HW3 = np.empty((0, config.resolution, config.resolution, 3), np.uint8)
+        made = [roll_out(generator, nothing_0HW3, frames=frames, seed=seed + n) for n in range(ROWS * COLUMNS)]
+        return [made[row : row + COLUMNS] for row in range(0, len(made), COLUMNS)], fps
     rows = []
     for clip in chosen:
-        real_THW3 = clips.window(clip, 0, config.frames)
-        seed = config.training.seed if config.generator.noise else None
-        generated_THW3 = roll_out(generator, real_THW3[:1], frames=config.frames, seed=seed)
-        still_THW3 = np.broadcast_to(real_THW3[:1], real_THW3.shape)
-        rows.append([still_THW3, generated_THW3, real_THW3])
-    write_video(path, tiled(rows), fps=clips.clips[chosen[0]].fps or 25.0)
+        shown = example(clips, clip, config.generator, frames)
+        generated_THW3 = roll_out(
+            generator,
+            shown.context,
+            frames=frames,
+            seed=seed if config.generator.random else None,
+            labels_HW=shown.labels,
+        )
+        rows.append([shown.copied, generated_THW3, shown.real])
+    return rows, fps
 
 
 def tiled(rows: list[list[NDArray[np.uint8]]]) -> NDArray[np.uint8]:

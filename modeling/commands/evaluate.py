@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from modeling.commands.common import checkpoint_option, device_option, json_option, report, run_option, say
-from modeling.data import open_clips
+from modeling.conditions import open_for, remarks_on
 from modeling.evaluate import as_markdown, shown
 from modeling.evaluate import evaluate as evaluate_clips
 from modeling.files import write_json, write_text
@@ -42,9 +42,9 @@ def evaluate(
     """Score a run's clips against their true future (PSNR, SSIM), beside the copied input frame."""
     trained = load_trained(run, choose_device(device), checkpoint)
     frames = frames or trained.config.frames
-    clips = open_clips(data, split, resolution=trained.config.resolution, frames=frames)
-    if clips.left_out:
-        say(f"left out {clips.left_out} clips shorter than {frames} frames")
+    clips = open_for(trained.config, data, split, frames=frames)
+    for remark in remarks_on(clips, frames):
+        say(remark)
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("evaluating", total=None)
         scores = evaluate_clips(
@@ -59,7 +59,8 @@ def evaluate(
     target = run / "evaluation" / f"{split}-step-{trained.step:08d}.json"
     write_json(target, scores)
     write_text(target.with_suffix(".md"), as_markdown(scores, run))
-    lines = [f"{scores['protocol']['n']} clips of split {split}, {frames - 1} frames each, step {trained.step}:"]
+    protocol = scores["protocol"]
+    lines = [f"{protocol['n']} clips of split {split}, {protocol['scored_frames']} frames each, step {trained.step}:"]
     for title, key in (("model", "model"), ("input frame copied", "copied_frame")):
         lines.append(f"  {title:20} PSNR {shown(scores[key]['psnr'], 2)} dB, SSIM {shown(scores[key]['ssim'], 4)}")
     if motion:
