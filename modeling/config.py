@@ -68,6 +68,14 @@ class Config:
             f"(frames={self.frames}, T, less generator.context_frames={self.generator.context_frames})",
         )
         require(
+            self.generator.style_mixing == 0 or self.depth > 1,
+            f"generator.style_mixing needs two levels or more, and resolution {R} has one",
+        )
+        require(
+            self.generator.kind == "style" or not self.training.activation_checkpointing,
+            f"training.activation_checkpointing is an option of generator.kind=style, not of {self.generator.kind}",
+        )
+        require(
             self.generator.context_frames > 0 or not self.d_s.conditional,
             "generator.context_frames=0 gives D_S no input frame to look at: set d_s.conditional=off",
         )

@@ -62,6 +62,10 @@ class GeneratorConfig:
             self.context_frames > 0 or self.latent > 0,
             "generator.context_frames=0 (unconditional) draws clips from a latent: set generator.latent, such as 120",
         )
+        require(
+            self.context_frames > 0 or self.encoder_norm == "none",
+            "generator.encoder_norm must be none where generator.context_frames=0: there is no encoder",
+        )
         if self.kind != "style":
             for name in STYLE_ONLY:
                 require(not getattr(self, name), f"generator.{name} is an option of generator.kind=style alone")
