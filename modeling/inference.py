@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from modeling.checkpoint import load_checkpoint
 from modeling.config import Config
@@ -16,6 +19,10 @@ from modeling.errors import UsageError
 from modeling.masks import one_hot
 from modeling.networks import Generator, build_generator
 from modeling.run import RunError, RunFolder, require_same_networks
+
+Precision = Literal["fp32", "bf16"]
+
+GROUP = 4  # frames that are computed at once: benchmarks/animate.py
 
 
 def choose_device(name: str) -> torch.device:
@@ -89,11 +96,51 @@ def roll_out(
     (`Trained.mask_classes`). seed: of the noise and the latent; None switches them off. ValueError for another k, or a
     mask too many or too few.
     """
+    return np.concatenate(list(stream_clip(generator, context_KHW3, frames=frames, seed=seed, labels_HW=labels_HW)))
+
+
+def stream_clip(
+    generator: Generator,
+    context_KHW3: NDArray[np.uint8],
+    *,
+    frames: int,
+    seed: int | None,
+    labels_HW: NDArray[np.uint8] | None = None,
+    precision: Precision = "fp32",
+) -> Iterator[NDArray[np.uint8]]:
+    """What `roll_out` gives, in pieces (t, R, R, 3): memory does not grow with `frames`."""
     device = next(generator.parameters()).device
     context_BK3HW = to_float(torch.from_numpy(np.ascontiguousarray(context_KHW3)[None]), device)
-    mask_BMHW = None
-    if labels_HW is not None:
-        mask_BMHW = one_hot(torch.from_numpy(np.ascontiguousarray(labels_HW)[None]), generator.mask_classes, device)
     noise = None if seed is None else [seed]
-    pieces = generator.stream(context_BK3HW, frames, noise, mask_BMHW=mask_BMHW)
-    return np.concatenate([to_uint8(piece[0]) for piece in pieces])
+    mask_BMHW = _channels(generator, None if labels_HW is None else labels_HW[None])
+    for piece_BT3HW in in_precision(
+        generator.stream(context_BK3HW, frames, noise, GROUP, mask_BMHW), device, precision
+    ):
+        yield to_uint8(piece_BT3HW[0])
+
+
+def in_precision(pieces: Iterator[Tensor], device: torch.device, precision: Precision) -> Iterator[Tensor]:
+    """`pieces` as float32, computed in `precision`: bf16 is in convolutions alone, states and sums stay float32."""
+    while True:
+        # Not around the loop: the caller's own work between two pieces would be in it.
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            piece = next(pieces, None)
+        if piece is None:
+            return
+        yield piece.float()
+
+
+def context_of(
+    generator: Generator, images_BHW3: NDArray[np.uint8], labels_BHW: NDArray[np.uint8] | None
+) -> tuple[Tensor, Tensor | None]:
+    """Stills as a generator's context (B, k, 3, R, R), each standing for all k frames, and their masks as channels."""
+    device = next(generator.parameters()).device
+    context_B13HW = to_float(torch.from_numpy(np.ascontiguousarray(images_BHW3)[:, None]), device)
+    return context_B13HW.expand(-1, generator.context_frames, -1, -1, -1), _channels(generator, labels_BHW)
+
+
+def _channels(generator: Generator, labels_BHW: NDArray[np.uint8] | None) -> Tensor | None:
+    if labels_BHW is None:
+        return None
+    device = next(generator.parameters()).device
+    return one_hot(torch.from_numpy(np.ascontiguousarray(labels_BHW)), generator.mask_classes, device)

@@ -103,7 +103,7 @@ def test_a_failed_write_leaves_the_earlier_video(tmp_path: Path, monkeypatch: py
 
 def test_a_video_is_the_generators_clip_and_begins_with_the_image(tmp_path: Path, trained: Trained) -> None:
     image = picture(tmp_path / "river.png", 64, 64)
-    [result] = animate(trained, [image], tmp_path / "out", AnimationOptions(frames=12, form="png", seed=5))
+    [result], _ = animate(trained, [image], tmp_path / "out", AnimationOptions(frames=12, form="png", seed=5))
     assert result.video == tmp_path / "out" / "river"
     video, _ = decoded(result.video)
     square = fit_square(cv2.imread(str(image))[..., ::-1], 32, "crop").square
@@ -126,7 +126,7 @@ def test_the_aspect_is_kept_by_crop_or_pad(
 ) -> None:
     image = picture(tmp_path / "a.png", *size)
     options = AnimationOptions(frames=4, fit="pad" if fit == "pad" else "crop")
-    [result] = animate(trained, [image], tmp_path / "out", options)
+    [result], _ = animate(trained, [image], tmp_path / "out", options)
     assert (result.height, result.width) == expected
     assert result.video is not None
     video, rate = decoded(result.video)
@@ -138,7 +138,7 @@ def test_a_bad_image_does_not_stop_the_others(tmp_path: Path, trained: Trained) 
     good, bad, last = picture(tmp_path / "a.png", 40, 40), tmp_path / "b.png", picture(tmp_path / "c.jpg", 20, 50)
     bad.write_text("words")
     told: list[Path] = []
-    results = animate(
+    results, _ = animate(
         trained, [good, bad, last], tmp_path / "out", AnimationOptions(frames=3), lambda done: told.append(done.image)
     )
     assert [result.error is None for result in results] == [True, False, True]
@@ -149,9 +149,19 @@ def test_a_bad_image_does_not_stop_the_others(tmp_path: Path, trained: Trained) 
 
 def test_images_of_one_name_get_numbers() -> None:
     images = [Path("a/1.jpg"), Path("b/1.png"), Path("1-2.jpg"), Path("c/1.JPG"), Path("x.tar.png")]
-    outputs = [video.name for _, video in name_outputs(images, Path("out"), "mp4")]
+    outputs = [video.name for _, [video] in name_outputs(images, Path("out"), "mp4")]
     assert outputs == ["1.mp4", "1-2.mp4", "1-2-2.mp4", "1-3.mp4", "x.tar.mp4"]
     assert len(set(outputs)) == len(images)
+
+
+def test_futures_of_one_name_get_numbers_too() -> None:
+    images = [Path("a.jpg"), Path("a.png"), Path("a-2.jpg")]
+    outputs = [[video.name for video in videos] for _, videos in name_outputs(images, Path("out"), "png", futures=2)]
+    assert outputs == [
+        ["a-future-1", "a-future-2"],
+        ["a-2-future-1", "a-2-future-2"],
+        ["a-2-2-future-1", "a-2-2-future-2"],
+    ]
 
 
 def test_nobodys_files_are_replaced(tmp_path: Path, trained: Trained) -> None:
@@ -159,9 +169,9 @@ def test_nobodys_files_are_replaced(tmp_path: Path, trained: Trained) -> None:
     before = image.read_bytes()
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "notes.txt").write_text("mine")
-    [result] = animate(trained, [image], tmp_path, AnimationOptions(frames=3, form="gif"))
+    [result], _ = animate(trained, [image], tmp_path, AnimationOptions(frames=3, form="gif"))
     assert "overwritten by its own video" in str(result.error)
-    [result] = animate(trained, [image], tmp_path, AnimationOptions(frames=3, form="png"))
+    [result], _ = animate(trained, [image], tmp_path, AnimationOptions(frames=3, form="png"))
     assert "holds other files than numbered PNGs" in str(result.error)
     assert image.read_bytes() == before
     assert [file.name for file in (tmp_path / "a").iterdir()] == ["notes.txt"]
