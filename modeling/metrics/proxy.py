@@ -26,7 +26,7 @@ SHORTEST = 4  #           frames
 MOTION, TEXTURE, FREE = 8, 6, 2  # first layer: filters that sum to 0 over time, over space, or not at all
 WIDTHS = (MOTION + TEXTURE + FREE, 20, 22)
 FEATURES = 6 + sum(WIDTHS)  # the mean and the deviation of each colour, and the filters' energies
-FLOOR = 1e-4  #           energy that counts as none: of noise of 0.01 in [-1, 1]
+FLOOR = 1e-3  #           energy that counts as none: of noise of four grey levels
 
 
 class ProxyFeatures(nn.Module):

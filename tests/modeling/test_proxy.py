@@ -16,15 +16,15 @@ from tests.modeling.moving_textures import texture_clip
 PINNED = {
     0: -0.196078,
     4: 0.423464,
-    6: -5.329191,
-    13: -6.408302,
-    14: -4.12793,
-    20: -1.00143,
-    22: -1.779113,
-    35: -4.895087,
-    42: -5.300082,
-    55: -3.884445,
-    63: -1.146989,
+    6: -5.158905,
+    13: -5.972517,
+    14: -4.073589,
+    20: -0.998983,
+    22: -1.773795,
+    35: -4.781519,
+    42: -5.134298,
+    55: -3.8416,
+    63: -1.144159,
 }  # feature: value
 
 
@@ -123,11 +123,11 @@ def test_motion_filters_see_change_alone_and_texture_filters_no_even_picture() -
     extract = ProxyFeatures()
     still = clips(1)[:, :1].expand(-1, 8, -1, -1, -1)
     even = torch.rand(1, 8, 3, 1, 1, dtype=torch.float64).expand(-1, -1, -1, 16, 16)
-    floor = float(np.log(1e-4))
+    floor = float(np.log(1e-3))
     motion, texture = slice(6, 6 + MOTION), slice(6 + MOTION, 6 + MOTION + TEXTURE)
     torch.testing.assert_close(extract(still)[0, motion], torch.full((MOTION,), floor, dtype=torch.float64))
     torch.testing.assert_close(extract(even)[0, texture], torch.full((TEXTURE,), floor, dtype=torch.float64))
-    assert float(extract(clips(1))[0, motion].min()) > floor + 0.5
+    assert float(extract(clips(1))[0, motion].min()) > floor + 0.2
 
 
 def test_worse_clips_score_worse() -> None:
