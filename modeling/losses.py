@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -108,9 +109,9 @@ def zero_centred_penalty(scored: Scored, samples: Tensor, sample_dims: int) -> T
         return _gradients(scored, x, sample_dims).square().sum(dim=-1).mean() / 2
 
 
-def _full_precision(like: Tensor) -> torch.autocast:
-    # A norm's square overflows and its derivative underflows in half precision.
-    return torch.autocast(like.device.type, enabled=False)
+def _full_precision(like: Tensor) -> AbstractContextManager[object]:
+    # A norm's square overflows and its derivative underflows in half precision. Without values there is no autocast.
+    return nullcontext() if like.is_meta else torch.autocast(like.device.type, enabled=False)
 
 
 def _gradients(scored: Scored, x: Tensor, sample_dims: int) -> Tensor:

@@ -8,7 +8,7 @@ the penalty stays in fp32 (losses.py). `fp64` is for checks of exactness: two wa
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor
@@ -21,10 +21,11 @@ def dtype_of(config: Config) -> torch.dtype:
     return torch.float64 if config.training.precision == "fp64" else torch.float32
 
 
-def autocast(config: Config, like: Tensor) -> torch.autocast:
-    """bf16 for the networks' passes where asked for; float64 stays what it is."""
-    enabled = config.training.precision == "bf16" and like.dtype == torch.float32
-    return torch.autocast(like.device.type, dtype=torch.bfloat16, enabled=enabled)
+def autocast(config: Config, like: Tensor) -> AbstractContextManager[object]:
+    """bf16 for the networks' passes where asked for; float64 stays what it is, and so do tensors without values."""
+    if config.training.precision != "bf16" or like.dtype != torch.float32 or like.is_meta:
+        return nullcontext()
+    return torch.autocast(like.device.type, dtype=torch.bfloat16)
 
 
 @contextmanager
