@@ -1,4 +1,4 @@
-"""Several processes that share each batch, under `torchrun`: every one has all networks and takes its part of the clips.
+"""Several processes that share each batch, under `torchrun`: each has all networks and takes its part of the clips.
 
 Plain `torch.distributed`, neither `DistributedDataParallel` nor Lightning Fabric, which wraps it: that wrapper adds
 gradients up during the one backward of the one forward that it was called for, and an update here has many (loss and
@@ -20,6 +20,8 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 
 from modeling.config import ConfigError
 from modeling.errors import ModelingError, UsageError
@@ -35,14 +37,17 @@ class LostProcessError(ModelingError):
     """Another process of this training is gone."""
 
 
+CPU = torch.device("cpu")
+
+
 @dataclass(frozen=True)
 class Processes:
     """The processes of a training, seen from one of them. A single one exchanges nothing."""
 
     rank: int = 0
     size: int = 1
-    device: torch.device = torch.device("cpu")
-    store: dist.Store | None = None  # what the processes of a `torchrun` share beside their exchanges
+    device: torch.device = CPU
+    store: Store | None = None  # what the processes of a `torchrun` share beside their exchanges
 
     @property
     def first(self) -> bool:
@@ -67,7 +72,7 @@ class Processes:
             flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
             with _exchanging():
                 dist.all_reduce(flat)
-            for tensor, values in zip(bucket, flat.split([tensor.numel() for tensor in bucket]), strict=True):
+            for tensor, values in zip(bucket, torch.split(flat, [tensor.numel() for tensor in bucket]), strict=True):
                 tensor.copy_(values.view_as(tensor))
 
     def largest(self, *values: int) -> list[int]:
@@ -139,12 +144,12 @@ def joined(device: str) -> Iterator[Processes]:
         return
     rank, local_rank = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
     # Each waits here for all others, so that what any of them finds wrong can be reported once.
-    store, _, _ = next(dist.rendezvous("env://"))
+    store, _, _ = next(rendezvous("env://"))
     with Processes(rank, size, store=store).one_message():
         own = _own_device(device, local_rank)
     if own.type == "cuda":
         torch.cuda.set_device(own)
-    group_store = dist.PrefixStore("group", store)
+    group_store = PrefixStore("group", store)
     dist.init_process_group(
         "nccl" if own.type == "cuda" else "gloo", store=group_store, rank=rank, world_size=size, timeout=LONGEST_WAIT
     )
@@ -168,8 +173,6 @@ def _own_device(name: str, local_rank: int) -> torch.device:
             f"give --nproc-per-node {there}, or --device cpu"
         )
     return torch.device("cuda", local_rank)
-
-
 
 
 @contextmanager

@@ -13,11 +13,13 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Interruption:
     """Within the block, the first signal sets `signal`; a second one acts as it did before the block.
 
-    Outside the main thread, where Python takes no handlers, it only carries `signal` None.
+    `patient`: a second one changes nothing, for where Ctrl-C comes from the terminal and from torchrun too. Outside the
+    main thread, where Python takes no handlers, it only carries `signal` None.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, patient: bool = False) -> None:
         self.signal: int | None = None
+        self._patient = patient
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -32,7 +34,8 @@ class Interruption:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = number
-        self._give_back()
+        if not self._patient:
+            self._give_back()
 
     def _give_back(self) -> None:
         for number, handler in self._before.items():

@@ -1,8 +1,8 @@
 """In which number format the networks compute: fp32, tf32, bf16, or fp64 for checks.
 
 Weights, optimisers and averages are float32 (float64 under `fp64`) whatever the passes compute in. `tf32` takes part in
-every matrix product and convolution of a GPU, the penalty's included; `bf16` in the passes that `autocast` covers, while
-the penalty stays in fp32 (losses.py). `fp64` is for checks of exactness: two ways to the same update agree to 1e-9.
+every matrix product and convolution of a GPU, the penalty's included; `bf16` in the passes that `autocast` covers,
+while the penalty stays in fp32 (losses.py). `fp64` is for checks of exactness: two ways to one update agree to 1e-9.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def autocast(config: Config, like: Tensor) -> AbstractContextManager[object]:
 
 @contextmanager
 def matrix_products(config: Config) -> Iterator[None]:
-    """TF32 on where the run asks for it and off where it does not, for the block: PyTorch's own default is a mixture."""
+    """TF32 on where the run asks for it and off where it does not; PyTorch's own default is a mixture of both."""
     allowed = config.training.precision == "tf32"
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed

@@ -37,6 +37,7 @@ REPORTED_PACKAGES = ("stillflow", "torch", "numpy", "h5py", "av", "opencv-python
 LEFT_BY_A_KILL = re.compile(
     r"\.(step-|model\.|config\.|environment\.|metrics\.|outliers\.|gradient-norms\.|latest)[^ ]*-\w{8}\.(tmp|mp4)"
 )
+ENVIRONMENT_IS_LOST = "remove the run folder and train anew"
 STEPS, SCHEDULE = "training.steps", "training.schedule_steps"
 
 
@@ -137,7 +138,7 @@ class RunFolder:
         write_text(self.config_file, yaml.safe_dump(config.to_dict(), sort_keys=False))
 
     def record_environment(
-        self, clips: Mapping[str, ClipSet], *, seed: int, device: str, accept_new_data: bool
+        self, clips: Mapping[str, ClipSet], *, seed: int, device: str, accept_new_data: bool, processes: int = 1
     ) -> None:
         """Write environment.json; a resume adds itself to it. RunError where the data are others than before."""
         data = {
@@ -151,12 +152,13 @@ class RunFolder:
             "packages": {name: _version(name) for name in REPORTED_PACKAGES},
             "platform": platform.platform(),
             "device": device,
+            "processes": processes,
             "threads": torch.get_num_threads(),
         }
         if not self.environment_file.exists():
             write_json(self.environment_file, {**session, "seed": seed, "data": data, "resumed": []})
             return
-        recorded = read_json(self.environment_file, "remove the run folder and train anew")
+        recorded = read_json(self.environment_file, ENVIRONMENT_IS_LOST)
         held = recorded.get("data", {}).get("shards", {})
         train_now = clips["train"].shard_sha256
         train_then = {name: sha for name, sha in held.items() if name.startswith("train-")}
@@ -171,6 +173,14 @@ class RunFolder:
         # What it was trained on before stays named: a take-down asks which runs read a shard.
         before = [*recorded.get("data_before", []), *([recorded["data"]] if changed and held else [])]
         write_json(self.environment_file, {**recorded, "data": data, "data_before": before, "resumed": resumed})
+
+    def note(self, key: str, value: Any) -> None:
+        """Add a key to environment.json."""
+        write_json(self.environment_file, {**read_json(self.environment_file, ENVIRONMENT_IS_LOST), key: value})
+
+    def noted(self, key: str) -> Any:
+        """What `note` wrote; None where nothing was."""
+        return read_json(self.environment_file, ENVIRONMENT_IS_LOST).get(key)
 
     def write_model(self, weights: Mapping[str, Tensor], *, config: Config, step: int, averaged: bool) -> None:
         """Write model.safetensors and model.json: the generator for inference, averaged where an average is kept."""

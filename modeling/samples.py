@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from modeling.collapse import motion_ratio
 from modeling.config import Config
 from modeling.data import ClipSet
 from modeling.examples import example
@@ -20,11 +21,11 @@ SMALLEST_SIDE = 128  # pixels of a shown frame; smaller ones are enlarged by who
 GAP = 4  #             pixels between frames
 
 
-def write_sample(path: Path, generator: Generator, clips: ClipSet, config: Config) -> None:
+def write_sample(path: Path, generator: Generator, clips: ClipSet, config: Config) -> float | None:
     """Write `path` (MP4) with the first T frames of up to four clips spread over `clips`, the same at every step.
 
     A row shows what was given (its last frame held), what was generated and the real clip; where nothing is given,
-    clips of one seed after the other.
+    clips of one seed after the other. Returns `collapse.motion_ratio` of what was generated.
     """
     training = generator.training
     generator.eval()  # batch norm by its running statistics
@@ -33,12 +34,24 @@ def write_sample(path: Path, generator: Generator, clips: ClipSet, config: Confi
     finally:
         generator.train(training)
     write_video(path, tiled(rows), fps=fps)
+    if config.generator.context_frames:
+        generated, real = [row[1] for row in rows], [row[2] for row in rows]
+    else:
+        generated = [clip for row in rows for clip in row]
+        real = [clips.window(clip, 0, config.frames) for clip in _spread(clips)]
+    return motion_ratio(generated, real, config.generator.context_frames)
+
+
+def _spread(clips: ClipSet) -> list[int]:
+    """Up to four clips from all over the split."""
+    count = len(clips.clips)
+    return [int(clip) for clip in np.linspace(0, count - 1, min(ROWS, count)).round()]
 
 
 def _rows(generator: Generator, clips: ClipSet, config: Config) -> tuple[list[list[NDArray[np.uint8]]], float]:
     """The clips of each row, and frames a second."""
     frames, seed = config.frames, config.training.seed
-    chosen = np.linspace(0, len(clips.clips) - 1, min(ROWS, len(clips.clips))).round().astype(int).tolist()
+    chosen = _spread(clips)
     fps = clips.clips[chosen[0]].fps or 25.0
     if not config.generator.context_frames:
         nothing_0HW3 = np.empty((0, config.resolution, config.resolution, 3), np.uint8)

@@ -21,7 +21,7 @@ from modeling.draws import Draws, draws_for
 from modeling.losses import LOSSES, Scored, gradient_penalty, zero_centred_penalty
 from modeling.networks import Discriminator
 from modeling.networks.batch_norm import pending_statistics
-from modeling.networks.blocks import power_iteration
+from modeling.networks.spectral_norm import power_iteration
 from modeling.options.training import TrainingConfig
 from modeling.precision import autocast
 from modeling.transfer import to_device
@@ -56,7 +56,8 @@ class NonFiniteError(ArithmeticError):
 class Group(Protocol):
     """The processes that share a batch. Each takes its part; what they add up is the whole batch's."""
 
-    size: int
+    @property
+    def size(self) -> int: ...
 
     def add_up(self, tensors: list[Tensor]) -> None:
         """Replace each tensor by its sum over the processes."""

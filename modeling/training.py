@@ -6,28 +6,28 @@ state is the networks, the optimisers, the moving average and the step: a resume
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 import torch
 
 from modeling.conditions import conditions_of, open_for, remarks_on, windows_for
 from modeling.config import Config
-from modeling.data import BatchOrder, ClipSet, DataError, batches, to_float
+from modeling.convergence import Convergence, require_estimate
+from modeling.data import Batch, BatchOrder, ClipSet, DataError, batches, to_float
+from modeling.distributed import Processes
 from modeling.errors import ModelingError
-from modeling.files import write_json
+from modeling.fitting import out_of_memory, settle
 from modeling.interruption import Interruption
-from modeling.networks import Generator
 from modeling.networks.ema import averaged
-from modeling.outliers import OutlierLog
+from modeling.nonfinite import save as save_non_finite
+from modeling.precision import dtype_of, matrix_products
 from modeling.prefetch import ReadAhead
-from modeling.run import MetricsLog, RunFolder, require_same_networks
-from modeling.samples import write_sample
+from modeling.recorder import Nobody, Record, Recorder, RunRecorder, memory_mb, named
+from modeling.run import RunFolder, require_same_networks
 from modeling.schedule import cosine_begins, learning_rate
 from modeling.state import restore, snapshot
 from modeling.step import (
@@ -39,7 +39,7 @@ from modeling.step import (
     generator_pass,
     micro_batch_size,
 )
-from modeling.watchers import RunStart, Watcher
+from modeling.watchers import Watcher
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,29 +55,43 @@ class TrainingRequest:
     milestone_every: int | None = None  #  checkpoints at its multiples are kept for good
     workers: int = 0  #                    processes that read shards; memory-mapped uint8 needs none
     accept_new_data: bool = False
+    convergence: Convergence | None = None  # stop by itself before `steps`
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingResult:
-    """How far a call came. `signal`: what interrupted it, None where all steps are done."""
+    """How far a call came. `signal`: what interrupted it; `converged`: why it stopped by itself."""
 
     first_step: int
     step: int
     steps: int
     seconds: float
     signal: int | None
-    last: dict[str, Any] | None  # the last line of metrics.jsonl, None where no step was left to do
+    last: Record | None  # the last line of metrics.jsonl, None where no step was left to do
+    converged: str | None = None
 
 
 def train(
-    request: TrainingRequest, watchers: Sequence[Watcher] = (), say: Callable[[str], None] = lambda line: None
+    request: TrainingRequest,
+    watchers: Sequence[Watcher] = (),
+    say: Callable[[str], None] = lambda line: None,
+    processes: Processes | None = None,
 ) -> TrainingResult:
     """Train `request.run` until it has `request.config.training.steps` steps, from its last checkpoint on.
 
-    Raises RunError, DataError or ShardError before anything is changed where the request cannot be met; a
+    `processes`: those that share each batch, every one of which calls this with the same request (default: this one
+    alone); only the first writes, speaks and tells the watchers.
+
+    Raises RunError, DataError, ShardError or ConfigError before anything is changed where the request cannot be met; a
     ModelingError for a full disk or a loss that is not finite (the newest checkpoint stays as it was).
     """
-    folder, device, config = RunFolder(request.run), request.device, request.config
+    processes = processes or Processes(device=request.device)
+    folder, device, config = RunFolder(request.run), processes.device, request.config
+    if not processes.first:
+        say = _silent
+    part = processes.part(config.training.batch)
+    if request.convergence is not None:
+        require_estimate(config)
 
     folder.check_config(config)
 
@@ -88,25 +102,34 @@ def train(
     for remark in remarks_on(train_clips, config.frames):
         say(remark)
 
-    with folder.locked(), Interruption() as interruption:
+    with ExitStack() as stack:
         # Run folder: a new one, or one of the same configuration and data.
-        folder.check_config(config)  # again, now that no other process can make it another
-        folder.record_environment(
-            {"train": train_clips, shown_clips.split: shown_clips},
-            seed=config.training.seed,
-            device=str(device),
-            accept_new_data=request.accept_new_data,
-        )
-        folder.record_config(config)
+        if processes.first:
+            stack.enter_context(folder.locked())
+        interruption = stack.enter_context(Interruption(patient=processes.size > 1))
+        stack.enter_context(matrix_products(config))
+        if processes.first:
+            folder.check_config(config)  # again, now that no other process can make it another
+            folder.record_environment(
+                {"train": train_clips, shown_clips.split: shown_clips},
+                seed=config.training.seed,
+                device=str(device),
+                processes=processes.size,
+                accept_new_data=request.accept_new_data,
+            )
+            folder.record_config(config)
+        processes.wait()
         for warning in config.warnings():
             say(f"warning: {warning}")
+        config, choice = settle(config, processes, folder.noted("micro_batch"), say)
+        if processes.first and choice is not None:
+            folder.note("micro_batch", choice)
 
         # Networks, optimisers, moving average: new, or from the newest checkpoint.
         networks = build_networks(config, device)
         optimisers = build_optimisers(networks, config)
         decay = config.training.ema_decay
         average = None if decay is None else averaged(networks.generator, decay, warmup=config.training.ema_warmup)
-        shown = networks.generator if average is None else cast(Generator, average.module)
         first_step = 0
         resumed = folder.checkpoints.load_newest(device, say)
         if resumed is not None:
@@ -114,6 +137,8 @@ def train(
             require_same_networks(file, state, config)
             first_step = restore(file, state, networks, optimisers, average)
             say(f"resuming from {file} at step {first_step}")
+        if processes.smallest(first_step) != processes.largest(first_step)[0]:
+            raise ModelingError(f"the processes see different checkpoints in {folder.path}: it must be shared by all")
 
         training, clips = config.training, len(train_clips.clips)
         if training.schedule == "cosine" and cosine_begins(training, clips) >= training.schedule_steps:
@@ -121,120 +146,104 @@ def train(
                 f"{training.constant_epochs} epochs of {clips} clips are longer than schedule_steps="
                 f"{training.schedule_steps}: the learning rate stays at {training.lr:g} (`--set constant_epochs=...`)"
             )
-        per_pass = -(-training.batch // micro_batch_size(config))  # micro-batches
+        per_pass = processes.size * -(-len(part) // micro_batch_size(config))  # micro-batches
         order = BatchOrder(
-            first_step=first_step, end_step=training.steps, d_passes=training.d_passes, batch=training.batch
+            first_step=first_step,
+            end_step=training.steps,
+            d_passes=training.d_passes,
+            batch=training.batch,
+            part=part,
         )
-        loader = ReadAhead(batches(windows, order, workers=request.workers))
-        log = MetricsLog(folder.metrics_file, last_step=first_step)
-        outliers = OutlierLog(folder, config, last_step=first_step)
-        for watcher in watchers:
-            watcher.begin(
-                RunStart(run=folder.path, config=config, metrics_file=folder.metrics_file, first_step=first_step)
+        recorder: Recorder = Nobody()
+        if processes.first:
+            recorder = RunRecorder(
+                folder,
+                request.config,
+                networks,
+                optimisers,
+                average,
+                windows=windows,
+                order=order,
+                shown_clips=shown_clips,
+                checkpoint_every=request.checkpoint_every,
+                sample_every=request.sample_every,
+                milestone_every=request.milestone_every,
+                convergence=request.convergence,
+                watchers=watchers,
+                say=say,
             )
-        record: dict[str, Any] | None = None
-        began = time.perf_counter()
-        step = sampled = saved = first_step
+        stack.callback(recorder.close)
+        loader = ReadAhead(batches(windows, order, workers=request.workers))
+        stack.callback(loader.close)
 
-        def sample(step: int) -> int:
-            video = folder.sample_file(step)
-            write_sample(video, shown, shown_clips, config)
-            for watcher in watchers:
-                watcher.sample(step, video)
-            return step
+        step, began = first_step, time.perf_counter()
+        batch: Batch | None = None
 
-        def save(step: int) -> int:
-            log.sync()
-            outliers.sync()
-            state = snapshot(step, config, networks, optimisers, average)
-            folder.checkpoints.save(step, state, milestone_every=request.milestone_every)
-            weights = state["ema"] if average is not None else state["generator"]
-            folder.write_model(weights, config=config, step=step, averaged=average is not None)
-            return step
+        def one_pass(pass_index: int) -> dict[str, float]:
+            nonlocal batch
+            batch = next(loader)
+            draws = draws_for(config, step=step, pass_index=pass_index, samples=part)
+            real_BT3HW = to_float(batch.frames, device).to(dtype_of(config))
+            run = generator_pass if pass_index == training.d_passes else discriminator_pass
+            given = conditions_of(batch, config, device)
+            stats = run(networks, optimisers, real_BT3HW, draws, config, given, processes)
+            recorder.passed(step, pass_index, stats)
+            return stats
 
         # The loop. `step` counts generator updates done.
         try:
-            while step < training.steps and interruption.signal is None:
+            while True:
+                # All processes stop at the same step, whichever of them was told to.
+                converged = recorder.converged()
+                signal, stop = processes.largest(interruption.signal or 0, converged is not None)
+                if signal or stop or step >= training.steps:
+                    break
                 step_began = time.perf_counter()
                 lr = learning_rate(training, step, clips)
                 optimisers.set_learning_rate(lr)
-
-                d_stats = []
-                for d_pass in range(training.d_passes):
-                    batch = next(loader)
-                    draws = draws_for(config, step=step, pass_index=d_pass)
-                    real_BT3HW, given = to_float(batch.frames, device), conditions_of(batch, config, device)
-                    d_stats.append(discriminator_pass(networks, optimisers, real_BT3HW, draws, config, given))
-                    outliers.passed(step + 1, d_pass, d_stats[-1], batch.windows, batch.clip_ids)
-
-                batch = next(loader)
-                draws = draws_for(config, step=step, pass_index=training.d_passes)
-                real_BT3HW, given = to_float(batch.frames, device), conditions_of(batch, config, device)
-                g_stats = generator_pass(networks, optimisers, real_BT3HW, draws, config, given)
-                outliers.passed(step + 1, training.d_passes, g_stats, batch.windows, batch.clip_ids)
+                d_stats = [one_pass(d_pass) for d_pass in range(training.d_passes)]
+                g_stats = one_pass(training.d_passes)
                 if average is not None:
                     average.update_parameters(networks.generator)
                 step += 1
-
                 seconds = time.perf_counter() - step_began
-                record = {
-                    "step": step,
-                    "epoch": round(step * training.d_passes * training.batch / clips, 4),
-                    "micro_batches": step * (training.d_passes + 1) * per_pass,
-                    **_named(d_stats, g_stats),
-                    "lr": lr,
-                    "seconds": round(seconds, 4),
-                    "wait": round(loader.waited(), 4),  # of these, for the loader
-                    "clips_per_second": round((training.d_passes + 1) * training.batch / seconds, 3),
-                    "memory_mb": _memory_mb(device),
-                }
-                log.append(record)
-                for watcher in watchers:
-                    watcher.step(record)
-
-                if step % request.sample_every == 0:
-                    sampled = sample(step)
-                if step % request.checkpoint_every == 0:
-                    saved = save(step)
-
-            # The end, or a signal: what is not saved yet.
-            if sampled < step:
-                sample(step)
-            if saved < step:
-                save(step)
+                recorder.stepped(
+                    {
+                        "step": step,
+                        "epoch": round(step * training.d_passes * training.batch / clips, 4),
+                        "micro_batches": step * (training.d_passes + 1) * per_pass,
+                        **named(d_stats, g_stats),
+                        "lr": lr,
+                        "seconds": round(seconds, 4),
+                        "wait": round(loader.waited(), 4),  # of these, for the loader
+                        "clips_per_second": round((training.d_passes + 1) * training.batch / seconds, 3),
+                        "memory_mb": memory_mb(device),
+                    }
+                )
+            recorder.finish(step)
         except NonFiniteError as error:
+            # In all processes at once: what was not finite is the whole batch's sum.
             file = folder.path / f"non-finite-step-{step:08d}.json"
-            write_json(
-                file,
-                {
-                    "step": step,
-                    "pass": error.draws.pass_index,
-                    "quantity": error.quantity,
-                    "value": str(error.value),
-                    "clips": [
-                        {"id": clip, "start": window.start, "flip": window.flip}
-                        for clip, window in zip(batch.clip_ids, batch.windows, strict=True)
-                    ],
-                },
-            )
+            if processes.first:
+                if batch is None or processes.size > 1:
+                    batch = windows[order.whole(step, error.draws.pass_index)]
+                whole = draws_for(config, step=step, pass_index=error.draws.pass_index)
+                save_non_finite(file, error, batch, whole, snapshot(step, config, networks, optimisers, average))
+            processes.wait()
             raise ModelingError(
-                f"{error}; the batch's clips are in {file}: review them, or lower training.lr"
+                f"{error}; the batch's clips are in {file}, its frames and draws beside it: review them "
+                "(`modeling outliers` ranks those that stood out before), or lower training.lr"
             ) from None
         except torch.OutOfMemoryError as error:
-            raise ModelingError(
-                f"the GPU's memory is full ({str(error).splitlines()[0]}): lower training.micro_batch"
-            ) from None
-        finally:
-            log.close()
-            outliers.close()
-            loader.close()
+            raise ModelingError(out_of_memory(error, config, device)) from None
         return TrainingResult(
             first_step=first_step,
             step=step,
             steps=training.steps,
             seconds=time.perf_counter() - began,
-            signal=interruption.signal,
-            last=record,
+            signal=signal or None,
+            last=recorder.last,
+            converged=converged,
         )
 
 
@@ -252,29 +261,5 @@ def _clips_to_show(request: TrainingRequest, train_clips: ClipSet, say: Callable
     return val
 
 
-def _named(d_stats: list[dict[str, float]], g_stats: dict[str, float]) -> dict[str, float]:
-    """The statistics of a step under their names in metrics.jsonl; D's are means over the passes that have them."""
-    record = {
-        "loss_g": g_stats["g_loss"],
-        **{f"loss_{name.replace('_loss', '')}": value for name, value in g_stats.items() if name.startswith("g_loss_")},
-        "grad_norm_g": g_stats["g_grad_norm"],
-    }
-    for kind in ("d_s", "d_t", "d_v"):
-        for ours, theirs in (
-            (f"loss_{kind}", f"{kind}_loss"),
-            (f"wasserstein_{kind[-1]}", f"{kind}_wasserstein"),
-            (f"gp_{kind[-1]}", f"{kind}_penalty"),
-            (f"grad_norm_{kind}", f"{kind}_grad_norm"),
-        ):
-            values = [stats[theirs] for stats in d_stats if theirs in stats]
-            if values:
-                record[ours] = sum(values) / len(values)
-    return record
-
-
-def _memory_mb(device: torch.device) -> float:
-    """Peak memory so far: of the GPU where there is one, else of this process."""
-    if device.type == "cuda":
-        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)
+def _silent(line: str) -> None:
+    """What processes other than the first have to say."""

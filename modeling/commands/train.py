@@ -9,7 +9,8 @@ from rich.console import Console
 
 from modeling.commands.common import device_option, json_option, report, run_option
 from modeling.config import apply_overrides
-from modeling.inference import choose_device
+from modeling.convergence import Convergence
+from modeling.distributed import Processes, joined
 from modeling.presets import PRESETS, get
 from modeling.run import RunFolder
 from modeling.training import TrainingRequest, TrainingResult
@@ -37,6 +38,27 @@ from modeling.watchers.terminal import TerminalWatcher, duration
     metavar="STEPS",
     help="Keep the checkpoints at its multiples for good; of the others, the newest three stay.",
 )
+@click.option(
+    "--until-converged",
+    is_flag=True,
+    help="Stop before --steps once the smoothed Wasserstein estimates have stayed flat.",
+)
+@click.option(
+    "--convergence-window",
+    type=int,
+    default=Convergence.window,
+    show_default=True,
+    metavar="STEPS",
+    help="Flat over how many steps; it must stay so for as many again.",
+)
+@click.option(
+    "--convergence-tolerance",
+    type=float,
+    default=Convergence.tolerance,
+    show_default=True,
+    metavar="SHARE",
+    help="Flat: the fitted line moves by less than this share of the largest estimate.",
+)
 @device_option
 @click.option("--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Processes that read shards.")
 @click.option("--visdom", metavar="URL", help="Show the run on this Visdom server, such as http://localhost:8097.")
@@ -53,6 +75,9 @@ def train(
     checkpoint_every: int,
     sample_every: int | None,
     milestone_every: int | None,
+    until_converged: bool,
+    convergence_window: int,
+    convergence_tolerance: float,
     device: str,
     workers: int,
     visdom: str | None,
@@ -60,44 +85,55 @@ def train(
     accept_new_data: bool,
     as_json: bool,
 ) -> None:
-    """Train a generator on shards. The same command again resumes; a larger --steps goes on."""
+    """Train a generator on shards. The same command again resumes; a larger --steps goes on.
+
+    On several GPUs: torchrun --nproc-per-node N -m modeling train ... (the whole batch stays training.batch).
+    """
     options = list(overrides)
     if steps is not None:
         options.append(f"training.steps={steps}")
     if seed is not None:
         options.append(f"training.seed={seed}")
-    config = apply_overrides(get(preset), options)
-    request = TrainingRequest(
-        data=data,
-        run=run,
-        config=config,
-        device=choose_device(device),
-        checkpoint_every=checkpoint_every,
-        sample_every=sample_every or checkpoint_every,
-        milestone_every=milestone_every,
-        workers=workers,
-        accept_new_data=accept_new_data,
-    )
-    terminal = TerminalWatcher(config.training.steps, Console(stderr=True))
+    with joined(device) as processes:
+        config = apply_overrides(get(preset), options)
+        rule = Convergence(window=convergence_window, tolerance=convergence_tolerance)
+        request = TrainingRequest(
+            data=data,
+            run=run,
+            config=config,
+            device=processes.device,
+            checkpoint_every=checkpoint_every,
+            sample_every=sample_every or checkpoint_every,
+            milestone_every=milestone_every,
+            workers=workers,
+            accept_new_data=accept_new_data,
+            convergence=rule if until_converged else None,
+        )
+        if not processes.first:
+            result = train_run(request, processes=processes)
+        else:
+            result = _watched(request, visdom, processes)
+            _report(RunFolder(run), data, result, as_json)
+    if result.signal is not None:
+        raise SystemExit(128 + result.signal)
+
+
+def _watched(request: TrainingRequest, visdom: str | None, processes: Processes) -> TrainingResult:
+    terminal = TerminalWatcher(request.config.training.steps, Console(stderr=True))
     watchers: list[Watcher] = [terminal]
     try:
         if visdom is not None:
             # Only here: the client's imports are of no use to a run without a dashboard.
             from modeling.watchers.visdom import VisdomWatcher
 
-            watchers.append(VisdomWatcher(visdom, run.resolve().name, terminal.say))
-        if tensorboard:
-            from modeling.watchers.tensorboard import TensorBoardWatcher
-
-            watchers.append(TensorBoardWatcher(run, terminal.say))
-        result = train_run(request, watchers, terminal.say)
+            watchers.append(VisdomWatcher(visdom, request.run.resolve().name, terminal.say))
+        return train_run(request, watchers, terminal.say, processes)
     finally:
         for watcher in watchers:
             watcher.close()
-    _finish(RunFolder(run), data, result, as_json)
 
 
-def _finish(folder: RunFolder, data: Path, result: TrainingResult, as_json: bool) -> None:
+def _report(folder: RunFolder, data: Path, result: TrainingResult, as_json: bool) -> None:
     done = result.step - result.first_step
     if done:
         lines = [f"trained {folder.path} from step {result.first_step} to {result.step} in {duration(result.seconds)}"]
@@ -112,16 +148,17 @@ def _finish(folder: RunFolder, data: Path, result: TrainingResult, as_json: bool
         "steps": result.steps,
         "seconds": round(result.seconds, 3),
         "interrupted_by": result.signal,
+        "converged": result.converged,
         "model": str(folder.model_file) if folder.model_file.exists() else None,
         "last": result.last,
     }
     if folder.model_file.exists():
         lines.append(f"model: {folder.model_file}; samples: {folder.path / 'samples'}; log: {folder.metrics_file}")
+    if result.converged is not None:
+        lines.append(result.converged)
     if result.signal is not None:
         lines.append(f"interrupted at step {result.step} of {result.steps}; the same command resumes it")
     next_command = (
         f"modeling evaluate --run {folder.path} --data {data} --split test" if result.signal is None else None
     )
     report(as_json, content, lines, next_command=next_command)
-    if result.signal is not None:
-        raise SystemExit(128 + result.signal)

@@ -168,12 +168,12 @@ def test_a_stop_and_a_larger_n_go_on_bit_for_bit(
 ) -> None:
     """3 steps, then a SIGTERM in step 5, then to 6: the same as 6 in one go."""
     run = tmp_path / "parts"
-    train(request(textures, run, 3))
+    train(request(textures, run, 3, every=4))
     stop = Recorder(5, lambda: signal.raise_signal(signal.SIGTERM))
-    interrupted = train(request(textures, run, 6), [stop])
+    interrupted = train(request(textures, run, 6, every=4), [stop])
     assert (interrupted.first_step, interrupted.step, interrupted.signal) == (3, 5, signal.SIGTERM)
     said: list[str] = []
-    last = train(request(textures, run, 6), say=said.append)
+    last = train(request(textures, run, 6, every=4), say=said.append)
     assert (last.first_step, last.step) == (5, 6)
     assert any("resuming from" in line and "step-00000005.pt" in line for line in said)
     whole, parts = (load_checkpoint(folder / "checkpoints" / "step-00000006.pt", CPU) for folder in (straight[0], run))
