@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,8 @@ class Family:
     key: str  #                  of files and tags
     title: str
     prefixes: tuple[str, ...]  # of the names of its metrics
-    log: bool = False  #         drawn on a logarithmic axis
+    log: bool = False  #         drawn on a logarithmic axis where the values span decades
+    from_zero: bool = False  #   a linear axis begins at 0
 
 
 FAMILIES = (
@@ -35,10 +36,10 @@ FAMILIES = (
     Family("wasserstein", "Wasserstein estimate (real - fake)", ("wasserstein_",)),
     Family("gradient-norms", "gradient norm before clipping", ("grad_norm_",), log=True),
     Family("penalties", "gradient penalty, unweighted", ("gp_", "penalty_", "r1_", "r2_"), log=True),
-    Family("learning-rate", "learning rate", ("lr",)),
-    Family("seconds", "seconds a step", ("seconds", "wait"), log=True),
-    Family("clips", "clips a second", ("clips_per_second",)),
-    Family("memory", "peak memory (MB)", ("memory_mb",)),
+    Family("learning-rate", "learning rate", ("lr",), from_zero=True),
+    Family("seconds", "seconds a step", ("seconds", "wait"), from_zero=True),
+    Family("clips", "clips a second", ("clips_per_second",), from_zero=True),
+    Family("memory", "peak memory (MB)", ("memory_mb",), from_zero=True),
 )
 OTHERS = Family("others", "others", ())
 
@@ -124,21 +125,15 @@ def by_family(names: Iterable[str]) -> dict[Family, list[str]]:
 
 
 def smoothed(curve: Curve, width: int) -> Curve:
-    """The mean over windows of `width` neighbouring points; narrower at both ends, so that no end is bent."""
+    """The mean over windows of `width` neighbouring points, cut off at both ends of the curve."""
     count = len(curve.values)
-    half = min(width, count) // 2
+    half = width // 2
     sums = np.concatenate(([0.0], np.cumsum(curve.values)))
     places = np.arange(count)
-    reach = np.minimum(half, np.minimum(places, count - 1 - places))
-    means = (sums[places + reach + 1] - sums[places - reach]) / (2 * reach + 1)
-    return Curve(curve.steps, means)
+    begin, end = np.maximum(places - half, 0), np.minimum(places + half + 1, count)
+    return Curve(curve.steps, (sums[end] - sums[begin]) / (end - begin))
 
 
 def worth_drawing(step: int, steps: int, points: int = 1000, first: int = 200) -> bool:
     """Whether a dashboard shows this step: all of the first ones, then about `points` spread over a run of `steps`."""
     return step <= first or step % max(1, -(-steps // points)) == 0
-
-
-def columns(records: Sequence[Mapping[str, float]], names: Sequence[str]) -> NDArray[np.float64]:
-    """(records, names) of their values, NaN where a record has no such metric."""
-    return np.array([[record.get(name, np.nan) for name in names] for record in records], float)

@@ -15,7 +15,9 @@ COMMANDS = {
     "train": "modeling.commands.train:train",
     "evaluate": "modeling.commands.evaluate:evaluate",
     "animate": "modeling.commands.animate:animate",
+    "export": "modeling.commands.export:export",
     "describe": "modeling.commands.describe:describe",
+    "plot": "modeling.commands.plot:plot",
     "outliers": "modeling.commands.outliers:outliers",
 }
 
