@@ -152,7 +152,10 @@ def _dress(axes: Axes, family: Family, runs: Sequence[PlottedRun], *, logarithmi
             axes.axhline(0, color=FAINT, lw=0.8, zorder=0)
         _leave_out_extremes(axes)
         if low >= 0 and family.from_zero:
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
+    if all(len(curve.values) == 1 for run in runs for curve in run.curves.values()):
+        step = max(run.steps for run in runs)
+        axes.set_xlim(step - 1, step + 1)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, steps=[1, 2, 5, 10]))
     axes.grid(alpha=0.25, lw=0.6)
     axes.tick_params(colors=FAINT, which="both")
