@@ -1,4 +1,4 @@
-"""Residual blocks of encoder and discriminators (Fig. 3.3), self-attention, and spectral normalisation.
+"""Residual blocks of encoder and discriminators (Fig. 3.3), and self-attention.
 
 Shapes: N batch (clips and frames folded), C channels, H and W height and width, P = H*W positions, ... any of THW.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations, parametrize
 
 from modeling.networks.batch_norm import BatchNorm
 from modeling.networks.convolution import Conv, average_pool
@@ -72,31 +71,3 @@ class SelfAttention(nn.Module):
         attended = (value_NCP @ weights_NPP.transpose(1, 2)).reshape(N, C // 2, H, W)
         out: Tensor = x_NCHW + self.gamma * self.out(attended)
         return out
-
-
-def add_spectral_norm(network: nn.Module) -> None:
-    """Divide the weight of every convolution and Linear by its largest singular value (Miyato 2018).
-
-    The estimate stands still until `power_iteration` moves it, also in training mode.
-    """
-    for module in list(network.modules()):
-        if isinstance(module, (Conv, nn.Conv2d, nn.Linear)):
-            parametrizations.spectral_norm(module)
-    rest_spectral_norm(network)
-
-
-def rest_spectral_norm(network: nn.Module) -> None:
-    """Put the estimates to rest; PyTorch's own would move at each forward pass in training mode."""
-    for module in network.modules():
-        if isinstance(module, parametrize.ParametrizationList):
-            module.eval()
-
-
-@torch.no_grad()
-def power_iteration(network: nn.Module) -> None:
-    """One power iteration for each spectrally normalised weight: once a discriminator update."""
-    for module in network.modules():
-        if isinstance(module, parametrize.ParametrizationList):
-            module.train()
-            module()  # computing the weight is what moves the estimate
-            module.eval()

@@ -7,14 +7,15 @@ H and W height and width.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modeling.config import Config
-from modeling.networks.blocks import ResidualBlock, SelfAttention, add_spectral_norm, rest_spectral_norm
+from modeling.networks.blocks import ResidualBlock, SelfAttention
+from modeling.networks.spectral_norm import add_spectral_norm
 from modeling.transfer import to_device
 
 VOLUMETRIC_BLOCKS = 2  # D_T's blocks with 3-D convolutions
@@ -43,11 +44,6 @@ class Discriminator(nn.Module, ABC):
     @abstractmethod
     def forward(self, view: Tensor, condition_B3HW: Tensor | None = None) -> Tensor:
         """Scores (B, K) of frames or (B, n) of clips; `condition_B3HW`: the last frame that the generator is given."""
-
-    def train(self, mode: bool = True) -> Self:
-        super().train(mode)
-        rest_spectral_norm(self)
-        return self
 
 
 def picked(video_BT3HW: Tensor, indices_BK: Tensor) -> Tensor:

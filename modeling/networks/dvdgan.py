@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from modeling.config import LOWEST_RESOLUTION, Config, GeneratorConfig
 from modeling.networks.batch_norm import BatchNorm
-from modeling.networks.blocks import add_spectral_norm
 from modeling.networks.cells import CellStack
 from modeling.networks.convolution import Conv
 from modeling.networks.encoder import Encoder, LatentFeatures, given_channels
 from modeling.networks.interface import Generator, Parts
 from modeling.networks.noise import FIRST_INPUT, LATENT, NoiseStream, drawn
+from modeling.networks.spectral_norm import add_spectral_norm
 
 States = list[list[Tensor]]  # a level's cells' hidden states, (B, C, H, W), for each level
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from modeling.config import Config
 from modeling.networks.batch_norm import commit_statistics
-from modeling.networks.blocks import power_iteration, rest_spectral_norm
 from modeling.networks.noise import NoiseStream
+from modeling.networks.spectral_norm import power_iteration
 
 Noise = Sequence[int | torch.Generator] | NoiseStream  # a seed a sample, or where their values come from
 Parts = Mapping[str, "nn.Module | nn.Parameter | Parts"]
@@ -73,11 +73,6 @@ class Generator(nn.Module, ABC):
         commit_statistics(self)
         power_iteration(self)
 
-    def train(self, mode: bool = True) -> Self:
-        super().train(mode)
-        rest_spectral_norm(self)
-        return self
-
     def forward(
         self,
         context: Tensor,
@@ -101,7 +96,7 @@ class Generator(nn.Module, ABC):
             self._checked(mixing.context, mixing.mask)
             state = self.begin_mixed(context_BK3HW, stream, mask_BMHW, mixing)
         video_BT3HW, _ = self.advance(state, self._steps(frames))
-        return torch.cat((context_BK3HW, self._kept_still(video_BT3HW, context_BK3HW, mask_BMHW)), dim=1)
+        return torch.cat((context_BK3HW, self.kept_still(video_BT3HW, context_BK3HW, mask_BMHW)), dim=1)
 
     @torch.no_grad()
     def stream(
@@ -124,7 +119,7 @@ class Generator(nn.Module, ABC):
             steps = min(group, left)
             with _evaluating(self):
                 video_BT3HW, state = self.advance(state, steps)
-            yield self._kept_still(video_BT3HW, context_BK3HW, mask_BMHW)
+            yield self.kept_still(video_BT3HW, context_BK3HW, mask_BMHW)
             left -= steps
 
     def generate(
@@ -150,7 +145,7 @@ class Generator(nn.Module, ABC):
             raise ValueError(f"the mask must be {needed}, not {given}")
         return context_BK3HW
 
-    def _kept_still(self, video_BT3HW: Tensor, context_BK3HW: Tensor, mask_BMHW: Tensor | None) -> Tensor:
+    def kept_still(self, video_BT3HW: Tensor, context_BK3HW: Tensor, mask_BMHW: Tensor | None) -> Tensor:
         """Under a hard mask: generated pixels where class 1 and above move, the last context frame elsewhere."""
         if not self.hard_mask or mask_BMHW is None:
             return video_BT3HW

@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modeling.config import Config
-from modeling.networks.blocks import add_spectral_norm
 from modeling.networks.discriminators import Discriminator, Picks, picked
+from modeling.networks.spectral_norm import add_spectral_norm
 
 LEAK = 0.2
 

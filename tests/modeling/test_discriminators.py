@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from modeling import presets
 from modeling.config import apply_overrides
 from modeling.networks import build_discriminators
-from modeling.networks.blocks import power_iteration
 from modeling.networks.convolution import Conv, average_pool, conv3d_by_frames, pooled_kernel
+from modeling.networks.spectral_norm import power_iteration
 from tests.modeling import literal_networks as literal
 
 TINY = presets.get("tiny")

@@ -13,10 +13,10 @@ from modeling import presets
 from modeling.config import Config, apply_overrides
 from modeling.networks import build_generator
 from modeling.networks.batch_norm import BatchNorm
-from modeling.networks.blocks import power_iteration
 from modeling.networks.dvdgan import DVDGANSmall
 from modeling.networks.ema import averaged
 from modeling.networks.noise import FIRST_INPUT, LATENT, NoiseStream
+from modeling.networks.spectral_norm import power_iteration
 from modeling.step import build_networks, build_optimisers, discriminator_pass, draws_for, generator_pass
 from tests.modeling import literal_dvdgan as literal
 
