@@ -26,11 +26,19 @@ GROUP = 4  # frames that are computed at once: benchmarks/animate.py
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` is the GPU where there is one. UsageError for a GPU that is not there."""
+    """`auto` is the GPU where there is one; cuda:N names one of several. UsageError for a GPU that is not there."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: this machine has no GPU that torch can use; give --device cpu or auto")
+    if name == "cpu":
+        return torch.device("cpu")
+    kind, _, number = name.partition(":")
+    if kind != "cuda" or not (number.isdecimal() or name == "cuda"):
+        raise UsageError(f"--device takes auto, cpu, cuda, or cuda:N for one of several GPUs, not {name!r}")
+    if not torch.cuda.is_available():
+        raise UsageError(f"--device {name}: this machine has no GPU that torch can use; give --device cpu or auto")
+    there = torch.cuda.device_count()
+    if number and int(number) >= there:
+        raise UsageError(f"--device {name}: this machine has {there} GPUs, cuda:0 to cuda:{there - 1}")
     return torch.device(name)
 
 

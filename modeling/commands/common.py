@@ -57,9 +57,9 @@ def json_option(function: F) -> F:
 def device_option(function: F) -> F:
     return click.option(
         "--device",
-        type=click.Choice(["auto", "cpu", "cuda"]),
         default="auto",
         show_default=True,
+        metavar="auto|cpu|cuda[:N]",
         help="Where to compute.",
     )(function)
 

@@ -87,7 +87,8 @@ def train(
 ) -> None:
     """Train a generator on shards. The same command again resumes; a larger --steps goes on.
 
-    On several GPUs: torchrun --nproc-per-node N -m modeling train ... (the whole batch stays training.batch).
+    On N GPUs: torchrun --nproc-per-node N -m -- modeling train ... (training.batch stays the whole batch; without the
+    two dashes torchrun takes --run for an option of its own).
     """
     options = list(overrides)
     if steps is not None:

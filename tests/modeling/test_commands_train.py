@@ -65,7 +65,11 @@ BAD = [
     (["--preset", "bair-64"], 2, "needs 64x64: make them with `curate export --size 64`"),
     (["--preset", "tiny", "--set", "frames=90"], 2, "shorter than 90 frames"),
     (["--preset", "tiny", "--visdom", "nowhere"], 2, "--visdom takes http://host:port"),
-    (["--preset", "tiny", "--device", "tpu"], 2, "--device"),
+    (["--preset", "tiny", "--device", "tpu"], 2, "--device takes auto, cpu, cuda, or cuda:N"),
+    (["--preset", "tiny", "--device", "cuda:1"], 2, "--device cuda:1: this machine has no GPU"),
+    (["--preset", "tiny", "--until-converged", "--set", "loss=hinge"], 2, "follows the Wasserstein estimate, which"),
+    (["--preset", "tiny", "--until-converged", "--convergence-window", "5"], 2, "takes 20 steps or more, not 5"),
+    (["--preset", "tiny", "--until-converged", "--convergence-tolerance", "2"], 2, "between 0 and 1, not 2"),
 ]
 
 
