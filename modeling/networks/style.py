@@ -50,7 +50,8 @@ class ModulatedConv(nn.Module):
             squares_OC = weight_OCEE.square().sum(dim=(2, 3))
             gains_BO = gains_BO * torch.rsqrt(s_BC.square() @ squares_OC.T + EPSILON)
         # Few clips: fold all of it into a weight a clip. Many on a GPU: one dense convolution keeps it busier.
-        few = B == 1 or x_NCHW.device.type == "cpu"
+        # An exported graph takes any number of clips, so it has no loop over them.
+        few = not torch.compiler.is_exporting() and (B == 1 or x_NCHW.device.type == "cpu")
         return (weight_a_clip if few else weight_shared)(x_NCHW, weight_OCEE, s_BC, gains_BO, gain * bias_O)
 
 
