@@ -319,8 +319,8 @@ class _MosaicHandler(tornado.web.StaticFileHandler):
         await super().get(path, include_body)
 
     def set_extra_headers(self, path: str) -> None:
-        # A name stands for its bytes: a changed batch has another one.
-        self.set_header("Cache-Control", "private, max-age=3600, immutable")
+        # Each is looked at once or twice, and this server is near: a cache of them would only grow.
+        self.set_header("Cache-Control", "no-store")
 
 
 class _CloseupHandler(_MosaicHandler):

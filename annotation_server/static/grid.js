@@ -39,7 +39,10 @@
   // --- the batch on screen -----------------------------------------------------------------------------------------
 
   function begin(grid) {
-    if (view) pause();
+    if (view) {
+      pause();
+      release(view.grid.querySelector("video"));
+    }
     const seen = view?.token === grid.dataset.token ? view.seen : 0; // the pane was closed and came back
     const started = view?.token === grid.dataset.token && view.started;
     view = { grid, token: grid.dataset.token, seen, since: null, started, pending: new Map(), last: null };
@@ -75,6 +78,12 @@
       else fail();
     };
     setTimeout(stalled, STALL_MS);
+  }
+
+  // A video that left the page keeps its decoder and its frames until the browser collects it; this frees them now.
+  function release(video) {
+    video?.removeAttribute("src");
+    video?.load();
   }
 
   function run() {

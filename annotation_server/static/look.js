@@ -10,6 +10,8 @@ window.stillflowLook ||= (() => {
   function close() {
     clearTimeout(timer);
     pane?.remove();
+    source?.closer?.removeAttribute("src"); // frees its decoder at once
+    source?.closer?.load();
     pane = null;
     source = null;
   }
