@@ -264,6 +264,28 @@ def test_levels_computed_again_give_the_same_bits(overrides: tuple[str, ...]) ->
         assert torch.equal(one, two)
 
 
+def test_levels_computed_again_keep_less_for_the_backward_pass() -> None:
+    kept = {}
+    for option in ("off", "on"):
+        generator = _generator(f"activation_checkpointing={option}")
+        context, _ = _given(generator, 1)
+        held: dict[int, int] = {}
+
+        def hold(tensor: Tensor, held: dict[int, int] = held) -> Tensor:
+            held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        for level in generator.decoder.levels:  # a level's input is kept as it is, where the rest is computed again
+            level.register_forward_pre_hook(lambda _, given, hold=hold: [None, hold(given[0])][0])
+        with torch.autograd.graph.saved_tensors_hooks(hold, lambda tensor: tensor):
+            video = generator(context, 12, [1])
+        for parameter in generator.parameters():
+            held.pop(parameter.untyped_storage().data_ptr(), None)
+        kept[option] = sum(held.values())
+        assert video.requires_grad
+    assert kept["on"] < 0.4 * kept["off"], kept
+
+
 # -- what does not go together -------------------------------------------------------------------------------------
 
 
