@@ -218,7 +218,7 @@ def test_a_pattern_moves_on_step_by_step_under_a_cell_that_only_warps() -> None:
         torch.testing.assert_close(state, wanted, rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize("far", [100.0, 1e12, -1e12])
+@pytest.mark.parametrize("far", [100.0, 1e30, -1e30])
 def test_what_lies_outside_reads_the_border_at_any_distance(far: float) -> None:
     h = _rand(2, 3, 4, 6)
     expected = h[..., -1 if far > 0 else 0, -1 if far > 0 else 0][..., None, None].expand_as(h)
