@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -232,6 +233,20 @@ def test_a_run_with_hard_masks_trains_samples_and_is_evaluated(masked: Path, tmp
     assert result.exit_code == 0, result.output
     protocol = json.loads(result.stdout)["protocol"]
     assert (protocol["n"], protocol["start"], protocol["left_out_unmasked"]) == (2, "first label map", 0)
+
+    image, mask, out = tmp_path / "still.png", tmp_path / "mask.png", tmp_path / "out"
+    cv2.imwrite(str(image), shown.real[0][..., ::-1])
+    cv2.imwrite(str(mask), shown.labels * 255)
+    options = ["--mask", mask, "--frames", 5, "--format", "png"]
+    result = modeling("animate", "--run", run, "--out", out, *options, image)
+    assert result.exit_code == 0, result.output
+    frames = [cv2.imread(str(file))[..., ::-1] for file in sorted((out / "still").glob("*.png"))]
+    assert len(frames) == 5
+    assert all((frame[still] == shown.real[0][still]).all() for frame in frames)
+    assert (frames[4][~still] != shown.real[0][~still]).any()
+    result = modeling("animate", "--run", run, "--out", out, image)
+    assert result.exit_code == 2
+    assert "needs a mask" in result.output
 
 
 def test_a_run_refuses_data_without_masks(textures: Path, tmp_path: Path, modeling: Run) -> None:
