@@ -116,7 +116,7 @@ def write_graphs(trained: Trained, run: Path, folder: Path, say: Callable[[str],
         "preset": trained.config.preset,
         **description(trained, run),
         "opset": OPSET,
-        **{name: _tensors(graph) for name, graph in graphs.items()},
+        "graphs": {name: _tensors(graph) for name, graph in graphs.items()},
         "loop": _loop(signature),
         "check": {
             "against": "the network in torch, float32, CPU",

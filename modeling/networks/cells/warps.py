@@ -122,4 +122,7 @@ def _first_rows(like_BCHW: Tensor) -> Tensor:
 def _weighted_rows(h_BCHW: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
     """Sum of K weighted locations a row, (rows, C): a sparse matrix times the map, with no copy of what is read."""
     table_PC = h_BCHW.permute(0, 2, 3, 1).reshape(-1, h_BCHW.shape[1])
-    return F.embedding_bag(rows, table_PC, mode="sum", per_sample_weights=weights.to(table_PC.dtype))
+    weights = weights.to(table_PC.dtype)
+    if torch.compiler.is_exporting():  # graphs elsewhere have no sparse product
+        return torch.einsum("nkc,nk->nc", table_PC[rows], weights)
+    return F.embedding_bag(rows, table_PC, mode="sum", per_sample_weights=weights)
