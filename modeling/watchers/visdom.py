@@ -6,13 +6,13 @@ and none is missing. Long runs are thinned, so that the page stays quick.
 
 from __future__ import annotations
 
+import base64
 import html
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
 import requests
 import visdom
 import yaml
@@ -24,7 +24,7 @@ from modeling.watchers.background import BackgroundWatcher, Display, Record, Sam
 
 ANSWER_WITHIN = 5.0  # seconds for one request
 SHOWN = ("losses", "wasserstein", "gradient-norms", "seconds", "others")  # families with a pane of their own
-WIDTH, HEIGHT = 520, 330  # pixels of a pane with curves
+WIDTH, HEIGHT = 500, 330  # pixels of a pane with curves
 # Of Okabe and Ito's palette, told apart by all eyes; one network has one colour in all panes.
 COLOURS = {"D_S": (0, 114, 178), "D_T": (213, 94, 0), "D_V": (204, 121, 167), "G": (0, 158, 115)}
 FURTHER = ((86, 180, 233), (230, 159, 0), (75, 75, 75), (240, 228, 66))
@@ -112,7 +112,8 @@ class _Dashboard(Display):
         known = self._curves.setdefault(pane, set())
         colours = [colour for colour in FURTHER if name not in COLOURS]
         colour = COLOURS.get(name) or colours[len(known - set(COLOURS)) % len(colours)]
-        first = {"linecolor": np.array([colour])} if name not in known else {}
+        line = {"line": {"width": 1.2, "color": f"rgb{colour}"}}
+        first = {"traceopts": {"plotly": {name: line}}} if name not in known else {}
         self._client.line(
             X=x, Y=y, win=pane, name=name, update="append" if pane in self._drawn else None, opts={**opts, **first}
         )
@@ -121,16 +122,20 @@ class _Dashboard(Display):
 
     def _video(self, sample: Sample) -> None:
         title = f"input | generated | real, step {sample.step}"
-        self._client.video(
-            videofile=str(sample.video), win="samples", opts={"title": title, "autoplay": True, "loop": True}
+        data = base64.b64encode(sample.video.read_bytes()).decode()
+        # Muted, and with a size: browsers start no other video by themselves, and Visdom's own player is cut off.
+        player = (
+            f'<video autoplay loop muted playsinline controls style="width:100%;height:100%;object-fit:contain" '
+            f'src="data:video/mp4;base64,{data}"></video>'
         )
+        self._client.text(player, win="samples", opts={"title": title, "width": WIDTH, "height": HEIGHT})
 
     def _configuration(self, start: RunStart) -> None:
         text = yaml.safe_dump(start.config.to_dict(), sort_keys=False)
         self._client.text(
             f'<pre style="font-size:11px;line-height:1.25">{html.escape(text)}</pre>',
             win="configuration",
-            opts={"title": f"configuration of {start.run.name}", "width": 360, "height": HEIGHT},
+            opts={"title": f"configuration of {start.run.name}", "width": WIDTH, "height": HEIGHT},
         )
 
 
