@@ -17,6 +17,7 @@ from torch import Tensor
 from modeling.options.training import Loss
 
 Scored = Callable[[Tensor], Tensor]  # samples (B, ...) or (B, K, ...) -> a score each, (B,) or (B, K)
+Gradients = Callable[[Scored, Tensor], Tensor]  # the scores' gradient for the samples, in their shape
 
 
 class AdversarialLoss(ABC):
@@ -86,7 +87,19 @@ LOSSES: dict[Loss, AdversarialLoss] = {
 }
 
 
-def gradient_penalty(scored: Scored, real: Tensor, fake: Tensor, alpha: Tensor) -> Tensor:
+def by_autograd(scored: Scored, x: Tensor) -> Tensor:
+    """The gradient of each sample's score for the sample, as a graph of its own.
+
+    No sample's score depends on another sample, so the gradient of the sum holds each one's own.
+    """
+    x = x.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(scored(x).sum(), x, create_graph=True)
+    return gradient
+
+
+def gradient_penalty(
+    scored: Scored, real: Tensor, fake: Tensor, alpha: Tensor, gradients: Gradients = by_autograd
+) -> Tensor:
     """Eq. 3.5: mean of (||grad D(x)||_2 - 1)^2 over samples x = alpha.real + (1 - alpha).fake.
 
     `real` and `fake` are (*samples, ...) and `alpha` (*samples), one a sample; the norm is over all of a sample's
@@ -94,27 +107,22 @@ def gradient_penalty(scored: Scored, real: Tensor, fake: Tensor, alpha: Tensor) 
     """
     with _full_precision(real):
         weight = alpha.to(real.dtype).reshape(*alpha.shape, *[1] * (real.dim() - alpha.dim()))
-        x = (weight * real + (1 - weight) * fake).detach().requires_grad_()
-        norms: Tensor = torch.linalg.vector_norm(_gradients(scored, x, alpha.dim()), dim=-1)
+        x = weight * real + (1 - weight) * fake
+        norms: Tensor = torch.linalg.vector_norm(gradients(scored, x).flatten(alpha.dim()), dim=-1)
         return (norms - 1).square().mean()
 
 
-def zero_centred_penalty(scored: Scored, samples: Tensor, sample_dims: int) -> Tensor:
+def zero_centred_penalty(
+    scored: Scored, samples: Tensor, sample_dims: int, gradients: Gradients = by_autograd
+) -> Tensor:
     """E[||grad D(x)||^2] / 2: R1 on real samples, R2 on generated ones (Mescheder 2018, Eq. 9 and 10).
 
     The first `sample_dims` dimensions of `samples` count samples.
     """
     with _full_precision(samples):
-        x = samples.detach().requires_grad_()
-        return _gradients(scored, x, sample_dims).square().sum(dim=-1).mean() / 2
+        return gradients(scored, samples).flatten(sample_dims).square().sum(dim=-1).mean() / 2
 
 
 def _full_precision(like: Tensor) -> AbstractContextManager[object]:
     # A norm's square overflows and its derivative underflows in half precision. Without values there is no autocast.
     return nullcontext() if like.is_meta else torch.autocast(like.device.type, enabled=False)
-
-
-def _gradients(scored: Scored, x: Tensor, sample_dims: int) -> Tensor:
-    # No sample's score depends on another sample, so the gradient of the sum holds each one's own.
-    (gradient,) = torch.autograd.grad(scored(x).sum(), x, create_graph=True)
-    return gradient.flatten(sample_dims)

@@ -18,11 +18,10 @@ from modeling.build import Networks, Optimisers, build_networks, build_optimiser
 from modeling.conditions import NOTHING, Conditions
 from modeling.config import Config
 from modeling.draws import Draws, draws_for
-from modeling.losses import LOSSES, Scored, gradient_penalty, zero_centred_penalty
-from modeling.networks import Discriminator
+from modeling.execution import EAGER, Execution, Look
+from modeling.losses import LOSSES
 from modeling.networks.batch_norm import pending_statistics
 from modeling.networks.spectral_norm import power_iteration
-from modeling.options.training import TrainingConfig
 from modeling.precision import autocast
 from modeling.transfer import to_device
 
@@ -96,6 +95,7 @@ def discriminator_pass(
     config: Config,
     conditions: Conditions = NOTHING,
     group: Group = ALONE,
+    execution: Execution = EAGER,
 ) -> Stats:
     """One update of every discriminator on one batch of real clips (B, T, 3, H, W) in [-1, 1].
 
@@ -104,7 +104,7 @@ def discriminator_pass(
     (real - fake), `x_penalty` (unweighted, where due), `x_grad_norm` (unclipped).
     Raises NonFiniteError before anything is updated.
     """
-    training, loss_of = config.training, LOSSES[config.training.loss]
+    training = config.training
     for optimiser in optimisers.discriminators.values():
         optimiser.zero_grad(set_to_none=True)
     weight = training.lambda_gp * training.penalty_every if penalty_is_due(config, draws) else None
@@ -120,17 +120,10 @@ def discriminator_pass(
         condition_B3HW = _condition(real, config)
         for name, network in networks.discriminators.items():
             real_view, fake_view = network.view(real, part.picks(real=True)), network.view(fake, part.picks(real=False))
-            with autocast(config, real_BT3HW):
-                real_scores, fake_scores = _both(network, real_view, fake_view, condition_B3HW)
-            loss = loss_of.discriminator(real_scores.to(real.dtype), fake_scores.to(real.dtype))
-            (loss * share).backward()  # type: ignore[no-untyped-call]
-            _add(stats, f"{name}_loss", loss * share)
-            _add(stats, f"{name}_wasserstein", (real_scores.mean() - fake_scores.mean()) * share)
-            if weight is not None:
-                penalty = _penalty(network, real_view, fake_view, condition_B3HW, part, training)
-                (penalty * (weight * share)).backward()  # type: ignore[no-untyped-call]
-                _add(stats, f"{name}_loss", penalty * (weight * share))
-                _add(stats, f"{name}_penalty", penalty * share)
+            alpha = to_device(part.alpha_s if network.per_frame else part.alpha_t, real.device).to(real.dtype)
+            look = Look(real_view, fake_view, condition_B3HW, alpha)
+            for quantity, value in execution.discriminate(name, network, look, config, weight, share).items():
+                _add(stats, f"{name}_{quantity}", value * share)
 
     updates = {name: (network, optimisers.discriminators[name]) for name, network in networks.discriminators.items()}
     values = _finish(updates, stats, draws, config, group)
@@ -151,6 +144,7 @@ def generator_pass(
     config: Config,
     conditions: Conditions = NOTHING,
     group: Group = ALONE,
+    execution: Execution = EAGER,
 ) -> Stats:
     """One update of the generator on the first frames of a batch of clips (B, T, 3, H, W) in [-1, 1] (Eq. 3.15).
 
@@ -175,8 +169,10 @@ def generator_pass(
                     real_scores = None
                     if loss_of.relative:
                         with torch.no_grad():
-                            real_scores = network(network.view(real, part.picks(real=True)), condition_B3HW)
-                    fake_scores = network(network.view(fake, part.picks(real=False)), condition_B3HW)
+                            view = network.view(real, part.picks(real=True))
+                            real_scores = execution.scores(name, network, view, condition_B3HW).to(real.dtype)
+                    view = network.view(fake, part.picks(real=False))
+                    fake_scores = execution.scores(name, network, view, condition_B3HW).to(real.dtype)
                     loss = loss_of.generator(fake_scores, real_scores)
                     total = total + weights[name] * loss
                     _add(stats, f"g_loss_{name[-1]}", loss * share)
@@ -192,42 +188,6 @@ def _condition(clips_BT3HW: Tensor, config: Config) -> Tensor | None:
     """What a conditional discriminator sees beside a frame: the last one that the generator was given."""
     given = config.generator.context_frames
     return clips_BT3HW[:, given - 1] if given else None
-
-
-def _both(
-    network: Discriminator, real_view: Tensor, fake_view: Tensor, condition_B3HW: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """Scores of real and generated views, from one pass over both."""
-    twice = None if condition_B3HW is None else torch.cat((condition_B3HW, condition_B3HW))
-    real_scores, fake_scores = network(torch.cat((real_view, fake_view)), twice).chunk(2)
-    return real_scores, fake_scores
-
-
-def _penalty(
-    network: Discriminator,
-    real_view: Tensor,
-    fake_view: Tensor,
-    condition_B3HW: Tensor | None,
-    part: Draws,
-    training: TrainingConfig,
-) -> Tensor:
-    """The penalty of `training.gradient_penalty`, unweighted, on the pass's own views."""
-
-    def scored(view: Tensor) -> Tensor:
-        scores: Tensor = network(view, condition_B3HW)
-        return scores if network.per_frame else scores.mean(dim=1)
-
-    return penalty_of(training, scored, real_view, fake_view, part.alpha_s if network.per_frame else part.alpha_t)
-
-
-def penalty_of(training: TrainingConfig, scored: Scored, real: Tensor, fake: Tensor, alpha: Tensor) -> Tensor:
-    """`scored`'s gradient penalty between real and generated samples; `alpha` has a number for each."""
-    if training.gradient_penalty == "gp":
-        return gradient_penalty(scored, real, fake, to_device(alpha, real.device))
-    penalty = zero_centred_penalty(scored, real, alpha.dim())
-    if training.gradient_penalty == "r1r2":
-        penalty = penalty + zero_centred_penalty(scored, fake, alpha.dim())
-    return penalty
 
 
 def _micro_batches(
