@@ -125,6 +125,11 @@ class Config:
                 f"frames={self.frames}: below {SHORTEST_USEFUL_SEQUENCE} the temporal discriminator gives no useful "
                 "gradient (section 3.8); 20 to 30 are advised"
             )
+        if self.training.micro_batch == "auto" and self.generator.batch_norm:
+            lines.append(
+                "training.micro_batch=auto: the generator's batch norm sees one micro-batch at a time, so the result "
+                "depends on what fits this machine; give a number, such as 4"
+            )
         if self.training.loss == "wgan-clip" and (self.d_s.spectral_norm or self.d_t.spectral_norm):
             lines.append(
                 "training.loss=wgan-clip bounds weights that spectral norm rescales again: "

@@ -36,6 +36,7 @@ class GeneratorConfig:
     context_frames: int = 1  #                                k frames to go on from; 0 is unconditional
     mask_classes: int = 0  #                                  one-hot channels of the first frame's mask (section 4.5)
     mask_mode: Literal["input", "hard"] = "input"  #          hard: what the mask calls still is copied from frame 0
+    moving_classes: tuple[int, ...] = ()  #                   labels that move under a hard mask; none named: all but 0
 
     def __post_init__(self) -> None:
         positive("generator", ch=self.ch, style_dim=self.style_dim)
@@ -54,6 +55,15 @@ class GeneratorConfig:
             self.mask_mode == "input" or self.mask_classes > 0,
             "generator.mask_mode=hard needs a mask: set generator.mask_classes",
         )
+        require(
+            self.mask_mode == "hard" or not self.moving_classes,
+            "generator.moving_classes says what a hard mask lets move: set generator.mask_mode=hard",
+        )
+        for label in self.moving_classes:
+            require(
+                1 <= label <= self.mask_classes,
+                f"generator.moving_classes must be labels of 1 to generator.mask_classes={self.mask_classes}, not {label}",
+            )
         require(
             self.context_frames > 0 or self.mask_classes == 0,
             "generator.mask_classes needs generator.context_frames of 1 or more: the mask is of an input frame",
@@ -79,6 +89,11 @@ class GeneratorConfig:
                     getattr(self, name) == default,
                     f"generator.{name} must be {default}: generator.kind={self.kind} has no convolutional cells",
                 )
+
+    @property
+    def batch_norm(self) -> bool:
+        """True where a clip's result in training depends on the other clips of its micro-batch."""
+        return self.kind != "style" or self.encoder_norm == "batch"
 
     @property
     def random(self) -> bool:
