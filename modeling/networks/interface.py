@@ -43,6 +43,7 @@ class Generator(nn.Module, ABC):
         self.resolution, self.frames = config.resolution, config.frames
         self.context_frames = options.context_frames
         self.mask_classes, self.hard_mask = options.mask_classes, options.mask_mode == "hard"
+        self.moving = [label - 1 for label in options.moving_classes] or list(range(options.mask_classes))  # channels
 
     @abstractmethod
     def begin(self, context_BK3HW: Tensor, noise: NoiseStream | None, mask_BMHW: Tensor | None) -> Any:
@@ -146,10 +147,10 @@ class Generator(nn.Module, ABC):
         return context_BK3HW
 
     def kept_still(self, video_BT3HW: Tensor, context_BK3HW: Tensor, mask_BMHW: Tensor | None) -> Tensor:
-        """Under a hard mask: generated pixels where class 1 and above move, the last context frame elsewhere."""
+        """Under a hard mask: generated pixels where a class that moves is, the last context frame elsewhere."""
         if not self.hard_mask or mask_BMHW is None:
             return video_BT3HW
-        moving_B11HW = mask_BMHW.amax(dim=1)[:, None, None] > 0
+        moving_B11HW = mask_BMHW[:, self.moving].amax(dim=1)[:, None, None] > 0
         return torch.where(moving_B11HW, video_BT3HW, context_BK3HW[:, -1:])
 
     def _steps(self, frames: int | None) -> int:

@@ -62,7 +62,7 @@ class GeneratorConfig:
         for label in self.moving_classes:
             require(
                 1 <= label <= self.mask_classes,
-                f"generator.moving_classes must be labels of 1 to generator.mask_classes={self.mask_classes}, not {label}",
+                f"generator.moving_classes must be labels of 1 to mask_classes ({self.mask_classes}), not {label}",
             )
         require(
             self.context_frames > 0 or self.mask_classes == 0,

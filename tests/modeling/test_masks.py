@@ -191,6 +191,16 @@ def test_hard_masks_leave_still_pixels_bit_for_bit(classes: int) -> None:
     assert generator.encoder.stem.weight.grad.abs().max() > 0
 
 
+def test_hard_masks_let_move_what_they_are_told() -> None:
+    generator = build_generator(_config("mask_classes=4", "mask_mode=hard", "moving_classes=[2,4]"))
+    image = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), np.uint8)
+    labels = np.repeat(np.arange(5, dtype=np.uint8), 7)[:32, None].repeat(32, axis=1)
+    clip = roll_out(generator, image, frames=5, seed=3, labels_HW=labels)
+    for label in range(5):
+        same = (clip[:, labels == label] == image[0][labels == label]).all()
+        assert same == (label not in (2, 4)), label
+
+
 def test_a_mask_changes_what_is_generated_where_it_is_an_input() -> None:
     generator = build_generator(_config())
     image = np.full((1, 32, 32, 3), 90, np.uint8)

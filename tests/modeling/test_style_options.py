@@ -297,6 +297,8 @@ def test_levels_computed_again_keep_less_for_the_backward_pass() -> None:
         ([*UNCONDITIONAL, "conditional=off", "encoder_norm=batch"], "there is no encoder"),
         ([*UNCONDITIONAL, "conditional=off", "mask_classes=1"], "the mask is of an input frame"),
         (["mask_mode=hard"], "set generator.mask_classes"),
+        (["mask_classes=3", "moving_classes=[1]"], "set generator.mask_mode=hard"),
+        (["mask_classes=3", "mask_mode=hard", "moving_classes=[4]"], "labels of 1 to mask_classes (3), not 4"),
         (["style_mixing=1.5"], "generator.style_mixing must lie in [0, 1]"),
         (["kind=dvdgan-s", "style_mixing=0.5"], "generator.style_mixing is an option of generator.kind=style alone"),
         (["kind=dvdgan-s", "block=adain"], "generator.block is an option of generator.kind=style alone"),
