@@ -170,7 +170,7 @@ def test_nobodys_files_are_replaced(tmp_path: Path, trained: Trained) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "notes.txt").write_text("mine")
     [result], _ = animate(trained, [image], tmp_path, AnimationOptions(frames=3, form="gif"))
-    assert "overwritten by its own video" in str(result.error)
+    assert "an image to animate and would be overwritten" in str(result.error)
     [result], _ = animate(trained, [image], tmp_path, AnimationOptions(frames=3, form="png"))
     assert "holds other files than numbered PNGs" in str(result.error)
     assert image.read_bytes() == before

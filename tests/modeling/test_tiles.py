@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ def test_tiles_cover_the_picture_with_overlaps(height: int, width: int, resoluti
         assert padded >= length
         assert padded - length < resolution
         assert all(start % (resolution // 8) == 0 for start in starts)
-        assert all(after - before <= 0.75 * resolution for before, after in zip(starts, starts[1:], strict=False))
+        assert all(after - before <= 0.75 * resolution for before, after in itertools.pairwise(starts))
         assert len(starts) == 1 or starts[-2] + resolution < length, "the last tile is needed"
         shares = windows(starts, resolution)
         np.testing.assert_allclose(shares.sum(axis=0), 1, atol=1e-6)
