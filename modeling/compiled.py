@@ -11,9 +11,6 @@ Compilation takes minutes at the first step of each call, and again for a micro-
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import cast
@@ -23,13 +20,16 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad
 
 from modeling.build import Networks
+from modeling.compilers import require_compiler
 from modeling.config import Config
-from modeling.errors import ModelingError, UsageError
+from modeling.errors import ModelingError
 from modeling.execution import Execution, Look, penalty_of
 from modeling.losses import LOSSES, Scored
 from modeling.networks import Discriminator
 from modeling.networks.interface import Parts
 from modeling.precision import autocast
+
+__all__ = ["CompiledExecution", "compile_parts", "compiler_errors", "gradients_of", "require_compiler"]
 
 GRAPHS = 64  # compiled versions that a function may have: a network's parts share one, with and without gradients
 
@@ -50,7 +50,7 @@ class CompiledExecution(Execution):
             for due in (False, True):
                 function = gradients_of(network, config, weight if due else None)
                 self._gradients[name, due] = torch.compile(function, fullgraph=True, dynamic=False, backend=backend)
-            self._scores[name] = torch.compile(network, dynamic=False, backend=backend)
+            self._scores[name] = torch.compile(scores_of(network), dynamic=False, backend=backend)
         compile_parts(networks.generator.parts(), backend)
 
     def discriminate(
@@ -68,6 +68,16 @@ class CompiledExecution(Execution):
 
     def scores(self, name: str, network: Discriminator, view: Tensor, condition_B3HW: Tensor | None) -> Tensor:
         return self._scores[name](view, condition_B3HW)
+
+
+def scores_of(network: Discriminator) -> Callable[[Tensor, Tensor | None], Tensor]:
+    """The network as a function: torch.compile's wrapper for modules would put spectral norm back into training."""
+
+    def scores(view: Tensor, condition_B3HW: Tensor | None) -> Tensor:
+        result: Tensor = network(view, condition_B3HW)
+        return result
+
+    return scores
 
 
 def gradients_of(network: Discriminator, config: Config, weight: float | None) -> Gradients:
@@ -114,18 +124,6 @@ def compile_parts(parts: Parts, backend: str) -> None:
             part.compile(dynamic=False, backend=backend)
         elif not isinstance(part, nn.Parameter):
             compile_parts(part, backend)
-
-
-def require_compiler(device: torch.device) -> None:
-    """UsageError where torch.compile has nothing to compile with."""
-    compiler = os.environ.get("CXX") or next(filter(shutil.which, ("g++", "clang++")), None)
-    if compiler is None or shutil.which(compiler.split()[0]) is None:
-        missing = (
-            f"$CXX names {compiler}, which is not there" if compiler else "there is no C++ compiler (g++, clang++)"
-        )
-        raise UsageError(f"training.compile: {missing}; install one, or set training.compile=off")
-    if device.type == "cuda" and importlib.util.find_spec("triton") is None:
-        raise UsageError("training.compile on a GPU needs the package triton; install it, or set training.compile=off")
 
 
 @contextmanager

@@ -14,12 +14,14 @@ from pathlib import Path
 
 import torch
 
+from modeling.compilers import require_compiler
 from modeling.conditions import conditions_of, open_for, remarks_on, windows_for
 from modeling.config import Config
 from modeling.convergence import Convergence, require_estimate
 from modeling.data import Batch, BatchOrder, ClipSet, DataError, batches, to_float
 from modeling.distributed import Processes
 from modeling.errors import ModelingError
+from modeling.execution import EAGER, Execution
 from modeling.fitting import out_of_memory, settle
 from modeling.interruption import Interruption
 from modeling.networks.ema import averaged
@@ -92,6 +94,8 @@ def train(
     part = processes.part(config.training.batch)
     if request.convergence is not None:
         require_estimate(config)
+    if config.training.compile:
+        require_compiler(device)
 
     folder.check_config(config)
 
@@ -140,6 +144,14 @@ def train(
         if processes.smallest(first_step) != processes.largest(first_step)[0]:
             raise ModelingError(f"the processes see different checkpoints in {folder.path}: it must be shared by all")
 
+        execution: Execution = EAGER
+        if config.training.compile:
+            # Only here: the compiler takes seconds to import.
+            from modeling.compiled import CompiledExecution, compiler_errors
+
+            execution = CompiledExecution(networks, config)
+            stack.enter_context(compiler_errors())
+
         training, clips = config.training, len(train_clips.clips)
         if training.schedule == "cosine" and cosine_begins(training, clips) >= training.schedule_steps:
             say(
@@ -186,7 +198,7 @@ def train(
             real_BT3HW = to_float(batch.frames, device).to(dtype_of(config))
             run = generator_pass if pass_index == training.d_passes else discriminator_pass
             given = conditions_of(batch, config, device)
-            stats = run(networks, optimisers, real_BT3HW, draws, config, given, processes)
+            stats = run(networks, optimisers, real_BT3HW, draws, config, given, processes, execution)
             recorder.passed(step, pass_index, stats)
             return stats
 
