@@ -17,6 +17,7 @@ COMMANDS = {
     "animate": "modeling.commands.animate:animate",
     "export": "modeling.commands.export:export",
     "describe": "modeling.commands.describe:describe",
+    "bench": "modeling.commands.bench:bench",
     "plot": "modeling.commands.plot:plot",
     "outliers": "modeling.commands.outliers:outliers",
 }
