@@ -85,9 +85,11 @@ class StyleBlock(nn.Module):
     def forward(self, x_NCHW: Tensor, style_BS: Tensor, noise_N1HW: Tensor | None) -> Tensor:
         # The activation is positively homogeneous, so its gain can go into the convolution before it.
         y: Tensor = self.conv(x_NCHW, style_BS, self.bias, gain=GAIN)
+        in_place = not torch.is_grad_enabled()  # in inference new memory costs more than the sums
         if self.noise_strength is not None and noise_N1HW is not None:
-            y = y + (GAIN * self.noise_strength) * noise_N1HW
-        return F.leaky_relu(y, LEAK)
+            maps_N1HW = (GAIN * self.noise_strength) * noise_N1HW
+            y = y.add_(maps_N1HW) if in_place else y + maps_N1HW
+        return F.leaky_relu(y, LEAK, inplace=in_place)
 
 
 class AdaINBlock(nn.Module):
