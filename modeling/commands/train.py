@@ -11,7 +11,7 @@ from modeling.commands.common import device_option, json_option, report, run_opt
 from modeling.config import apply_overrides
 from modeling.convergence import Convergence
 from modeling.distributed import Processes, joined
-from modeling.presets import PRESETS, get
+from modeling.presets import get
 from modeling.run import RunFolder
 from modeling.training import TrainingRequest, TrainingResult
 from modeling.training import train as train_run
@@ -21,7 +21,7 @@ from modeling.watchers.terminal import TerminalWatcher, duration
 
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path), required=True, metavar="DIR", help="The folder of shards.")
-@click.option("--preset", required=True, metavar="NAME", help=f"One of {', '.join(PRESETS)}.")
+@click.option("--preset", required=True, metavar="NAME", help="Networks and recipe; `modeling describe` lists them.")
 @run_option
 @click.option("--steps", type=click.IntRange(min=1), help="Generator updates in all.  [default: the preset's]")
 @click.option(
