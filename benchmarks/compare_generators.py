@@ -88,9 +88,7 @@ def sizes(found: dict[str, list[list[dict[str, Any]]]]) -> dict[str, int]:
 
 
 def main() -> int:
-    parser = parser_of(__doc__, minutes=None)
-    arguments = parser.parse_args()
-    return run_experiment(arguments, Path(__file__), arms, report)
+    return run_experiment(parser_of(__doc__).parse_args(), Path(__file__), arms, report)
 
 
 if __name__ == "__main__":

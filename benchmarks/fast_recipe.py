@@ -4,7 +4,7 @@
     python benchmarks/fast_recipe.py --data DATA --out DIR [--minutes 3] [--seeds 2] [--jobs 2] [--only ARM]...
 
 The base is the one of `compare_generators.py` with `style`. Each arm differs in one choice: loss, how often the penalty
-is taken, DiffAugment, moving average, noise, recurrent cell, discriminator passes, D_T's pool. All have the same
+is taken, DiffAugment, moving average, noise, recurrent cell, discriminator passes, D_T's pool, rate. All have the same
 minutes of training, so a choice that makes steps slower pays for it. The same command goes on where it was stopped.
 In DIR: `report.md`, `report.json`, `curves.png`, and a folder a run.
 """
@@ -27,7 +27,7 @@ BASE = "base"
 CHOICES = {
     "loss hinge, R1": ("training.loss=hinge",),
     "loss rpgan-r1r2": ("training.loss=rpgan-r1r2",),
-    "penalty at every pass": ("training.penalty_every=1",),
+    "penalty at every 4th pass": ("training.penalty_every=4",),
     "penalty at every 16th pass": ("training.penalty_every=16",),
     "DiffAugment": ("training.augment=[color, translation, cutout]",),
     "no moving average": ("training.ema_decay=null",),
@@ -36,6 +36,7 @@ CHOICES = {
     "cell convlstm": ("generator.cell=convlstm",),
     "two D passes": ("training.d_passes=2",),
     "D_T on whole frames": ("d_t.pool=1",),
+    "lr 3e-4": ("training.lr=3e-4",),
 }
 
 
@@ -87,8 +88,10 @@ def _beside(records: list[dict[str, Any]], base: list[dict[str, Any]]) -> tuple[
 
 
 def main() -> int:
-    parser = parser_of(__doc__, minutes=MINUTES)
-    return run_experiment(parser.parse_args(), Path(__file__), arms, report)
+    arguments = parser_of(__doc__).parse_args()
+    if arguments.steps is None and arguments.minutes is None:
+        arguments.minutes = MINUTES
+    return run_experiment(arguments, Path(__file__), arms, report)
 
 
 if __name__ == "__main__":

@@ -27,13 +27,13 @@ from modeling.files import read_json, write_json, write_text
 from modeling.metrics import proxy
 
 
-def parser_of(text: str | None, *, minutes: float | None) -> argparse.ArgumentParser:
+def parser_of(text: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="shards of python -m benchmarks.water")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--seeds", type=int, default=3, help="how many")
     parser.add_argument("--steps", type=int, metavar="N", help="of a run: the budget of equal clips")
-    parser.add_argument("--minutes", type=float, default=minutes, metavar="M", help="of a run: the one of equal time")
+    parser.add_argument("--minutes", type=float, metavar="M", help="of a run: the one of equal time")
     parser.add_argument("--every", type=int, default=100, metavar="STEPS", help="between two scores")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
     parser.add_argument("--frames", type=int, default=25, help="of a scored clip, the input counted")

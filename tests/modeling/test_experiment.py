@@ -178,7 +178,7 @@ def test_jobs_run_so_many_at_a_time_and_tell_who_failed(tmp_path: Path) -> None:
 def test_bad_arguments_are_told_in_a_line(
     arguments: list[str], said: str, water: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    parsed = parser_of("", minutes=None).parse_args(["--data", str(water), "--out", str(tmp_path / "out"), *arguments])
+    parsed = parser_of("").parse_args(["--data", str(water), "--out", str(tmp_path / "out"), *arguments])
     assert run_experiment(parsed, Path("x.py"), compare_generators.arms, compare_generators.report) == 2
     error = capsys.readouterr().err
     assert said in error
