@@ -113,13 +113,13 @@ def train(
         if not processes.first:
             result = train_run(request, processes=processes)
         else:
-            result = _watched(request, visdom, processes)
+            result = _watched(request, visdom, tensorboard, processes)
             _report(RunFolder(run), data, result, as_json)
     if result.signal is not None:
         raise SystemExit(128 + result.signal)
 
 
-def _watched(request: TrainingRequest, visdom: str | None, processes: Processes) -> TrainingResult:
+def _watched(request: TrainingRequest, visdom: str | None, tensorboard: bool, processes: Processes) -> TrainingResult:
     terminal = TerminalWatcher(request.config.training.steps, Console(stderr=True))
     watchers: list[Watcher] = [terminal]
     try:
@@ -128,6 +128,10 @@ def _watched(request: TrainingRequest, visdom: str | None, processes: Processes)
             from modeling.watchers.visdom import VisdomWatcher
 
             watchers.append(VisdomWatcher(visdom, request.run.resolve().name, terminal.say))
+        if tensorboard:
+            from modeling.watchers.tensorboard import TensorBoardWatcher
+
+            watchers.append(TensorBoardWatcher(request.run, terminal.say))
         return train_run(request, watchers, terminal.say, processes)
     finally:
         for watcher in watchers:
