@@ -24,7 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from modeling.compilers import require_compiler
 from modeling.conditions import Conditions, conditions_of, open_for, windows_for
 from modeling.config import Config
-from modeling.data import BatchOrder, batches, to_float
+from modeling.data import BatchOrder, ClipWindows, batches, to_float
 from modeling.errors import UsageError
 from modeling.execution import EAGER, Execution, Look
 from modeling.networks import Discriminator
@@ -147,6 +147,7 @@ def bench(config: Config, device: torch.device, *, data: Path | None = None, rou
     # A lazy penalty falls due every few passes: measure whole turns of it.
     turn = config.training.penalty_every // math.gcd(config.training.penalty_every, config.training.d_passes)
     rounds = -(-rounds // turn) * turn
+    windows = None if data is None else windows_for(config, open_for(config, data, "train"))
     with matrix_products(config):
         networks = build_networks(config, device)
         optimisers = build_optimisers(networks, config)
@@ -167,7 +168,7 @@ def bench(config: Config, device: torch.device, *, data: Path | None = None, rou
         ]
         seconds = statistics.median(whole) if turn == 1 else statistics.mean(whole)
         memory = memory_mb(device)
-        wait = None if data is None else _waits(networks, optimisers, config, execution, data, device, rounds)
+        wait = None if windows is None else _waits(networks, optimisers, config, execution, windows, device, rounds)
         clock = _parts(networks, optimisers, given, config, execution, lambda: _now(device), rounds)
         operations = _operations(networks, optimisers, config, device)
         ceiling = matmul_ceiling(config, device)
@@ -280,13 +281,12 @@ def _waits(
     optimisers: Optimisers,
     config: Config,
     execution: Execution,
-    data: Path,
+    windows: ClipWindows,
     device: torch.device,
     rounds: int,
 ) -> float:
     """Seconds a step that the loop waits for batches from shards, after a first step in which the reader starts."""
     training = config.training
-    windows = windows_for(config, open_for(config, data, "train"))
     order = BatchOrder(first_step=0, end_step=rounds + 1, d_passes=training.d_passes, batch=training.batch)
     loader = ReadAhead(batches(windows, order))
 

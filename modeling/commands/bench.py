@@ -61,7 +61,7 @@ def bench(preset: str, overrides: tuple[str, ...], data: Path | None, rounds: in
             )
         Console().print(table)
     lines = [
-        f"{preset} on {chosen}: {found.seconds:.3f} s a step of {config.training.batch} clips a pass, "
+        f"{preset} on {chosen}: {found.seconds:.3f} s a step of {config.training.batch} clip(s) a pass, "
         f"{found.clips_per_second:.2f} clips/s, peak memory {found.memory_mb / 1024:.2f} GB",
         f"{found.flops / 1e9:,.1f} GFLOP a step, {found.flops / found.seconds / 1e9:,.1f} GFLOP/s: "
         f"{found.utilisation:.1%} of {found.ceiling / 1e9:,.0f} GFLOP/s, what a matrix product of "

@@ -58,7 +58,7 @@ class BackgroundWatcher(ABC):
         self._say = say
         self._start: RunStart | None = None
         self._queue: queue.Queue[RunStart | Record | Sample | _Stop] = queue.Queue(QUEUE_LENGTH)
-        self._stopping = threading.Event()
+        self._closing, self._stopping = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name=type(self).__name__, daemon=True)
         self._thread.start()
 
@@ -86,6 +86,7 @@ class BackgroundWatcher(ABC):
     def close(self, wait: float = CLOSE_WITHIN) -> None:
         """Show what is waiting, for at most `wait` seconds."""
         self._offer(_Stop())
+        self._closing.set()  # a pause between attempts ends here
         self._thread.join(wait)
         self._stopping.set()
 
@@ -126,8 +127,9 @@ class BackgroundWatcher(ABC):
                 if not silent:
                     self._say(f"{self._failure(error)}: training goes on")
                 silent = True
-                if stop or self._stopping.wait(pause):
+                if stop:
                     return
+                self._closing.wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
             if stop:
                 return
