@@ -14,6 +14,9 @@ def averaged(network: nn.Module, decay: float, *, warmup: bool = True) -> Averag
 
     The first update copies the weights. With `warmup` the n-th later one decays by min(decay, (1 + n) / (10 + n)) only:
     with 0.999 from the start, 82% of the average were still the untrained weights after 200 steps.
+
+    Buffers are copied, not averaged: batch norm's running statistics are averages already, and the mean of spectral
+    norm's vectors would be no unit vectors.
     """
 
     def average(averages: Tensors, weights: Tensors, updates: Tensor | int) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn.utils import parametrize
+from torch.optim.swa_utils import AveragedModel
 
 from modeling import presets
+from modeling.checkpoint import load_checkpoint, save_checkpoint
 from modeling.config import Config, apply_overrides
 from modeling.networks import build_generator
 from modeling.networks.batch_norm import BatchNorm
@@ -17,7 +20,16 @@ from modeling.networks.dvdgan import DVDGANSmall
 from modeling.networks.ema import averaged
 from modeling.networks.noise import FIRST_INPUT, LATENT, NoiseStream
 from modeling.networks.spectral_norm import power_iteration
-from modeling.step import build_networks, build_optimisers, discriminator_pass, draws_for, generator_pass
+from modeling.state import restore, snapshot
+from modeling.step import (
+    Networks,
+    Optimisers,
+    build_networks,
+    build_optimisers,
+    discriminator_pass,
+    draws_for,
+    generator_pass,
+)
 from tests.modeling import literal_dvdgan as literal
 
 SIZES = ("generator.kind=dvdgan-s", "generator.ch=4")
@@ -224,3 +236,39 @@ def test_without_a_seed_its_first_input_is_zero() -> None:
     first = generator.latent_input.bias.reshape(1, *generator.first_shape)
     expected = literal.generate(generator, given, first, 3)
     torch.testing.assert_close(generator(context, 4)[:, 1:], expected, rtol=1e-9, atol=1e-10)
+
+
+def test_a_restored_state_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    """Two steps, a checkpoint, two steps against four: weights, statistics, estimates and average alike."""
+    config = _config("frames=6", "d_s.frames=2", "batch=2", "micro_batch=1", "d_passes=1")
+    clips = torch.rand(2, 6, 3, 32, 32, generator=torch.Generator().manual_seed(2)) * 2 - 1
+
+    def begun() -> tuple[Networks, Optimisers, AveragedModel]:
+        networks = build_networks(config)
+        return networks, build_optimisers(networks, config), averaged(networks.generator, 0.999)
+
+    def steps(networks: Networks, optimisers: Optimisers, average: AveragedModel, first: int, last: int) -> None:
+        for step in range(first, last):
+            discriminator_pass(networks, optimisers, clips, draws_for(config, step=step, pass_index=0), config)
+            generator_pass(networks, optimisers, clips, draws_for(config, step=step, pass_index=1), config)
+            average.update_parameters(networks.generator)
+
+    whole, before, after = begun(), begun(), begun()
+    steps(*whole, 0, 4)
+    steps(*before, 0, 2)
+    save_checkpoint(tmp_path / "state.pt", snapshot(2, config, *before))
+    assert restore(tmp_path, load_checkpoint(tmp_path / "state.pt", torch.device("cpu")), *after) == 2
+    steps(*after, 2, 4)
+    for (name, one), (_, other) in zip(whole[0], after[0], strict=True):
+        for key, value in one.state_dict().items():
+            assert torch.equal(value, other.state_dict()[key]), f"{name}.{key}"
+    for key, value in whole[2].state_dict().items():
+        assert torch.equal(value, after[2].state_dict()[key]), key
+
+
+def test_micro_batches_that_depend_on_the_machine_are_warned_of() -> None:
+    (warning,) = _config("micro_batch=auto").warnings()
+    assert "training.micro_batch=auto: the generator's batch norm" in warning
+    assert _config("micro_batch=2").warnings() == []
+    assert len(apply_overrides(presets.get("tiny"), ["encoder_norm=batch"]).warnings()) == 1
+    assert presets.get("tiny").warnings() == []
