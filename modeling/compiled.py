@@ -60,10 +60,9 @@ class CompiledExecution(Execution):
         detached = {key: parameter.detach() for key, parameter in parameters.items()}
         gradients, stats = self._gradients[name, weight is not None](detached, dict(network.named_buffers()), look)
         for key, parameter in parameters.items():
-            if parameter.grad is None:
-                parameter.grad = gradients[key] * share
-            else:
-                parameter.grad.add_(gradients[key], alpha=share)
+            if parameter.grad is None:  # in the weights' own layout, which the fused optimiser relies on
+                parameter.grad = torch.zeros_like(parameter)
+            parameter.grad.add_(gradients[key], alpha=share)
         return stats
 
     def scores(self, name: str, network: Discriminator, view: Tensor, condition_B3HW: Tensor | None) -> Tensor:

@@ -6,19 +6,24 @@ import dataclasses
 import itertools
 import json
 import math
+import random
 import signal
 from collections.abc import Mapping
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
 
+from modeling import nonfinite
 from modeling import training as training_module
-from modeling.checkpoint import load_checkpoint
+from modeling.checkpoint import load_checkpoint, save_checkpoint
 from modeling.config import Config, apply_overrides
+from modeling.convergence import Convergence
+from modeling.draws import draws_for
 from modeling.errors import ModelingError
 from modeling.inference import load_trained
 from modeling.presets import get
@@ -307,6 +312,72 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(
     assert [step for step, _ in RunFolder(run).checkpoints.all()] == [2]
     assert RunFolder(run).checkpoints.file(2).read_bytes() == kept
     assert issubclass(NonFiniteError, ArithmeticError)
+
+
+def test_the_pass_that_was_not_finite_can_be_run_again(textures: Path, tmp_path: Path) -> None:
+    """A weight beyond all numbers in the checkpoint: D_T's scores are infinite, so the first pass stops."""
+    run = tmp_path / "run"
+    train(request(textures, run, 1))
+    checkpoint = RunFolder(run).checkpoints.file(1)
+    state = load_checkpoint(checkpoint, CPU)
+    state["d_t"]["linear.bias"].fill_(math.inf)
+    save_checkpoint(checkpoint, {key: value for key, value in state.items() if key != "format_version"})
+    with pytest.raises(ModelingError, match=r"d_t_\w+ is nan in step 1, pass 0") as stopped:
+        train(request(textures, run, 2))
+    file = run / "non-finite-step-00000001.json"
+    with pytest.raises(NonFiniteError) as again:
+        nonfinite.replay(file, CPU)
+    assert str(stopped.value).startswith(str(again.value))
+    # With the weight mended the same batch, with the same draws, passes.
+    state = load_checkpoint(file.with_suffix(".pt"), CPU)
+    state["d_t"]["linear.bias"].zero_()
+    save_checkpoint(file.with_suffix(".pt"), {key: value for key, value in state.items() if key != "format_version"})
+    assert math.isfinite(nonfinite.replay(file, CPU)["d_t_loss"])
+    batch, draws = nonfinite.load(file)
+    assert batch.frames.shape == (2, 8, 32, 32, 3)
+    assert_same_state(vars(draws), vars(draws_for(request(textures, run, 2).config, step=1, pass_index=0)))
+
+
+def test_nothing_is_drawn_from_the_global_generators(textures: Path, tmp_path: Path) -> None:
+    torch_state, numpy_state, python_state = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
+    train(dataclasses.replace(request(textures, tmp_path / "run", 1), workers=1))
+    assert torch.equal(torch.get_rng_state(), torch_state)
+    assert np.random.get_state()[1].tolist() == numpy_state
+    assert random.getstate() == python_state
+
+
+def test_a_flat_estimate_ends_the_run_and_stays_ended(
+    textures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looks at steps 4 and 6, of which two in a row are enough here; hardly anything is learned in between."""
+    monkeypatch.setattr("modeling.convergence.CHECKS", 2)
+    rule, run = Convergence(window=4, tolerance=0.999), tmp_path / "run"
+    asked = dataclasses.replace(request(textures, run, 9, "lr=1e-7"), convergence=rule)
+    result = train(asked)
+    assert result.step == 6
+    assert result.converged is not None
+    assert result.converged.startswith("converged at step 6: over the last 4 steps")
+    assert RunFolder(run).checkpoints.all()[-1][0] == 6
+    again = train(asked)
+    assert (again.step, again.converged) == (6, result.converged)
+
+
+def test_a_collapse_is_said_and_motion_is_logged(
+    textures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modeling.collapse.EARLIEST", 2)
+    monkeypatch.setattr("modeling.collapse.EARLIEST_SHARE", 0.0)
+    monkeypatch.setattr("modeling.collapse.STILL", 10.0)  # everything moves less than ten times the data
+    said: list[str] = []
+    asked = dataclasses.replace(request(textures, tmp_path / "run", 4), sample_every=1)
+    train(asked, say=said.append)
+    [line] = [line for line in said if "hardly move" in line]
+    assert "warning: the last 3 samples hardly move: at step 3 by" in line
+    ratios = [
+        json.loads(line)["motion_ratio"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert len(ratios) == 4
+    assert all(0 < ratio < 10 for ratio in ratios)
 
 
 def test_short_sequences_warn(textures: Path, tmp_path: Path) -> None:
