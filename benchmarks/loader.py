@@ -4,9 +4,9 @@
 
 The loop is the training's: three batches a step from shards, read ahead by its thread, made floats. A step of the
 preset is timed on one clip (all passes and penalties) and then stands in as a sleep of a whole step's length, batch
-times a clip's, so that a run of bair-64 takes seconds here; `--step-seconds` gives that length instead, such as a GPU's.
-A sleep leaves the processor to the reader, as a GPU does; so the whole work of reading a step's batches is printed too,
-which is what the reader takes from a CPU's passes. Target: a wait of at most 2% of a step, on all shards.
+times a clip's, so that bair-64 takes a minute here; `--step-seconds` gives that length instead, such as a GPU's.
+A sleep leaves the processor to the reader, as a GPU does; so the whole work of reading a step's batches is printed
+too, which is what the reader takes from a CPU's passes. Target: a wait of at most 2% of a step, on all shards.
 """
 
 from __future__ import annotations
