@@ -52,13 +52,14 @@ class HeldOut:
     def motion(self) -> NDArray[np.float64]:  # (N, R, R)
         return np.stack([motion_map(clip) for clip in self.real])
 
-    def generated(self, generator: Generator, seed: int) -> U8:
-        """(N, T, R, R, 3): each clip's future as drawn from (seed, clip), its own first frame before it."""
+    def generated(self, generator: Generator, seed: int | None) -> U8:
+        """(N, T, R, R, 3): each clip's future as drawn from (seed, clip), frame 0 its own; None: nothing drawn."""
         made = []
         for start in range(0, len(self.real), BATCH):
             images_BHW3 = torch.from_numpy(self.real[start : start + BATCH, 0])
             context_BK3HW = to_float(images_BHW3[:, None], torch.device("cpu"))
-            noise = [1_000_000 * (seed + 1) + start + clip for clip in range(len(images_BHW3))]
+            first = None if seed is None else 1_000_000 * (seed + 1) + start
+            noise = None if first is None else list(range(first, first + len(images_BHW3)))
             made.append(to_uint8(generator.generate(context_BK3HW, self.real.shape[1], noise)))
         return np.concatenate(made)
 
@@ -80,6 +81,14 @@ class HeldOut:
             "motion_r_of_clips": float(np.mean(defined)) if defined else None,
             "motion_ratio": float(maps_NRR.mean() / self.motion.mean()),
             "proxy_fd": frechet_distance(self.features, features_of(made_NTRR3)),
+        }
+
+    def score_quiet(self, made_NTRR3: U8) -> dict[str, float | None]:
+        """Motion of samples for which nothing was drawn: what is left of it without noise's flicker."""
+        maps_NRR = np.stack([motion_map(clip) for clip in made_NTRR3])
+        return {
+            "quiet_motion_r": pearson(maps_NRR, self.motion),
+            "quiet_motion_ratio": float(maps_NRR.mean() / self.motion.mean()),
         }
 
     def strip(self, made_NTRR3: U8) -> U8:

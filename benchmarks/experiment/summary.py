@@ -15,6 +15,8 @@ COLUMNS = {  # score: (heading, digits)
     "motion_r": ("motion r", 2),
     "motion_r_of_clips": ("motion r, mean of clips", 2),
     "motion_ratio": ("motion amount / real", 2),
+    "quiet_motion_r": ("r, nothing drawn", 2),
+    "quiet_motion_ratio": ("amount, nothing drawn", 2),
     "psnr": ("PSNR, dB", 2),
     "ssim": ("SSIM", 3),
 }
@@ -47,7 +49,9 @@ def table(rows: Mapping[str, Sequence[Record]], references: Mapping[str, Mapping
     heads = [heading for heading, _ in COLUMNS.values()]
     lines = [f"| | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
     for name, records in rows.items():
-        cells = [spread([each["scores"][score] for each in records], digits) for score, (_, digits) in COLUMNS.items()]
+        cells = [
+            spread([each["scores"].get(score) for each in records], digits) for score, (_, digits) in COLUMNS.items()
+        ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     for name, scores in references.items():
         title = f"{name}, {scores['n']} clips" if "n" in scores else name

@@ -131,5 +131,5 @@ def evaluate(trial: Trial, held: HeldOut, step: int, seconds: float) -> dict[str
         "clips": step * training.d_passes * training.batch,  # that D was shown
         "seconds": round(seconds, 2),
         "parameters": sum(parameter.numel() for parameter in generator.parameters()),
-        "scores": held.score(made),
+        "scores": {**held.score(made), **held.score_quiet(held.generated(generator, None))},
     }
