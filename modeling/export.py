@@ -145,6 +145,5 @@ def _loop(signature: Signature) -> list[str]:
         "state = begin(inputs), by the names of its outputs",
         "for each frame: frame, next_* = step(state and the other inputs of step); then state[NAME] = next_NAME",
         f"what begin alone makes stays as it is: {', '.join(kept) or 'nothing'}",
-        "noise_*, latent, first_input and motion are standard normal, drawn anew at each call of the graph that takes "
-        "them; zeros switch them off",
+        "noise_* are standard normal, drawn anew at each call of the graph that takes them; zeros switch them off",
     ]

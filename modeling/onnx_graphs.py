@@ -20,16 +20,16 @@ from torch import Tensor, nn
 
 from modeling.errors import ModelingError, UsageError
 from modeling.networks import Generator
-from modeling.networks.noise import FIRST_INPUT, LATENT, MIXED_LATENT, MOTION, MOTION_START, NoiseStream
+from modeling.networks.noise import FIRST_INPUT, LATENT, MOTION, MOTION_START, NoiseStream
 
 OPSET = 18
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+# Of what is drawn, as inputs; style blocks' maps are noise_0, noise_1, ... No tensor of a state is called so.
 DRAWN_NAMES = {
-    LATENT: "latent",
-    FIRST_INPUT: "first_input",
-    MOTION: "motion",
-    MOTION_START: "motion_start",
-    MIXED_LATENT: "mixed_latent",
+    LATENT: "noise_latent",
+    FIRST_INPUT: "noise_first_input",
+    MOTION: "noise_motion",
+    MOTION_START: "noise_motion_start",
 }
 
 

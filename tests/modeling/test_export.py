@@ -22,7 +22,7 @@ from modeling.export import OWN_FILES, export
 from modeling.inference import Trained, load_trained, roll_out
 from modeling.networks import build_generator
 from modeling.networks.noise import NoiseStream
-from modeling.onnx_graphs import ExportError, flattened, rebuilt
+from modeling.onnx_graphs import Begin, ExportError, Step, flattened, inspect, rebuilt
 from tests.modeling.conftest import Run
 
 CPU = torch.device("cpu")
@@ -106,9 +106,9 @@ DRIFTING = ["generator.kind=dvdgan-s", "generator.cell=tsru-c", "generator.cell_
 @pytest.mark.parametrize(
     ("overrides", "once", "each"),
     [
-        (MASKED, {"latent": (1000, (3,))}, {f"noise_{i}": (i, (1, 1, 8, 8)) for i in range(2)}),
+        (MASKED, {"noise_latent": (1000, (3,))}, {f"noise_{i}": (i, (1, 1, 8, 8)) for i in range(2)}),
         (["generator.cell=k-trajgru", "generator.noise=false"], {}, {}),
-        (DRIFTING, {"first_input": (1001, (4, 4, 4))}, {}),
+        (DRIFTING, {"noise_first_input": (1001, (4, 4, 4))}, {}),
     ],
     ids=["mask-latent-noise", "k-trajgru", "dvdgan-s-flows"],
 )
@@ -146,6 +146,17 @@ def test_graphs_give_the_networks_video(
         text = (out / f"{name}.onnx").read_bytes()
         assert str(Path.home()).encode() not in text
         assert b".py" not in text, "paths of the exporting machine"
+
+
+@pytest.mark.parametrize("kind", ["style", "dvdgan-s", "mocogan"])
+def test_no_two_inputs_of_a_graph_have_one_name(kind: str) -> None:
+    generator = small(f"generator.kind={kind}", "generator.latent=3").generator
+    signature = inspect(generator)
+    drawn = len(signature.drawn)
+    assert len(Step(generator, signature).inputs) == len(signature.carried) + drawn
+    assert len(Begin(generator, signature).inputs) == 1 + len(signature.drawn_first)
+    assert {"image", "noise_latent"} <= set(Begin(generator, signature).inputs)
+    assert drawn == {"style": 2, "dvdgan-s": 0, "mocogan": 1}[kind]
 
 
 def test_graphs_that_differ_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
