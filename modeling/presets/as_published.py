@@ -9,9 +9,9 @@ Defaults already, where code and text of the thesis differ and the code is follo
 1x1 convolution (`to_rgb_kernel=3` is the text's), clipping by norm (`clip.mode=value`), D_T without pooling for BAIR as
 well (`d_t.pool=2`), spectral norm and attention in both D beside the penalty.
 
-Bugs of its code that are not reproduced: the gradient penalty that was wrong for batches of more than one clip, a
-learning rate that rose again after the cosine's end, a resume that forgot optimisers and schedule, and metrics on
-images stretched to their own minimum and maximum with the copied frame 0 among them.
+Bugs of its code that are not reproduced: the gradient penalty that was wrong for batches of more than one clip, the
+learning rate that oscillated, resumes that did not go on from the same state, and metrics on images stretched to their
+own minimum and maximum with the copied frame 0 among them.
 """
 
 from __future__ import annotations
