@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from modeling import export as exporting
 from modeling import presets
 from modeling.config import apply_overrides
 from modeling.errors import UsageError
-from modeling.export import OWN_FILES, export
+from modeling.export import OWN_FILES, Exported, export
 from modeling.inference import Trained, load_trained, roll_out
 from modeling.networks import build_generator
 from modeling.networks.noise import NoiseStream
@@ -83,6 +84,23 @@ def test_an_earlier_export_is_replaced_whole(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["out"]
 
 
+Make = Callable[..., tuple[Trained, Exported]]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """`made(OVERRIDE...)`: a small generator and its ONNX export, traced once."""
+    done: dict[tuple[str, ...], tuple[Trained, Exported]] = {}
+
+    def make(*overrides: str) -> tuple[Trained, Exported]:
+        if overrides not in done:
+            folder, trained = tmp_path_factory.mktemp("onnx"), small(*overrides)
+            done[overrides] = trained, export(trained, folder, folder / "out", "onnx")
+        return done[overrides]
+
+    return make
+
+
 def in_onnxruntime(folder: Path, given: dict[str, Any], drawn: list[dict[str, Any]], frames: int) -> np.ndarray:
     """The clip as a stranger would make it from onnx.json alone; `drawn`: what is drawn, for each graph call."""
     about = json.loads((folder / "onnx.json").read_text())
@@ -100,6 +118,7 @@ def in_onnxruntime(folder: Path, given: dict[str, Any], drawn: list[dict[str, An
 
 
 MASKED = ["generator.mask_classes=2", "generator.mask_mode=hard", "generator.latent=3"]
+READING = ["generator.cell=k-trajgru", "generator.noise=false"]
 DRIFTING = ["generator.kind=dvdgan-s", "generator.cell=tsru-c", "generator.cell_warp=flow"]
 
 
@@ -107,20 +126,19 @@ DRIFTING = ["generator.kind=dvdgan-s", "generator.cell=tsru-c", "generator.cell_
     ("overrides", "once", "each"),
     [
         (MASKED, {"noise_latent": (1000, (3,))}, {f"noise_{i}": (i, (1, 1, 8, 8)) for i in range(2)}),
-        (["generator.cell=k-trajgru", "generator.noise=false"], {}, {}),
+        (READING, {}, {}),
         (DRIFTING, {"noise_first_input": (1001, (4, 4, 4))}, {}),
     ],
     ids=["mask-latent-noise", "k-trajgru", "dvdgan-s-flows"],
 )
 def test_graphs_give_the_networks_video(
-    tmp_path: Path,
+    made: Make,
     overrides: list[str],
     once: dict[str, tuple[int, tuple[int, ...]]],
     each: dict[str, tuple[int, tuple[int, ...]]],
 ) -> None:
-    trained = small(*overrides)
-    out = tmp_path / "out"
-    exported = export(trained, tmp_path, out, "onnx")
+    trained, exported = made(*overrides)
+    out = exported.folder
     assert exported.difference is not None
     assert exported.difference < 1e-4
     assert {file.name for file in out.iterdir()} == {"begin.onnx", "step.onnx", "onnx.json"}
@@ -159,13 +177,12 @@ def test_no_two_inputs_of_a_graph_have_one_name(kind: str) -> None:
     assert drawn == {"style": 2, "dvdgan-s": 0, "mocogan": 1}[kind]
 
 
-def test_graphs_that_differ_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_graphs_that_differ_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: Make) -> None:
     out = tmp_path / "out"
-    trained = small("generator.noise=false")
-    traced = exporting.to_onnx
+    trained, exported = made(*READING)
 
     def damaged(graph: Any, name: str) -> Any:
-        model = traced(graph, name)
+        model = onnx.load(exported.folder / f"{name}.onnx")
         if name == "step":
             for tensor in model.graph.initializer:
                 values = onnx.numpy_helper.to_array(tensor)
