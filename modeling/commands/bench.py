@@ -26,7 +26,10 @@ from modeling.watchers.terminal import NOTICEABLE
 @device_option
 @json_option
 def bench(preset: str, overrides: tuple[str, ...], data: Path | None, rounds: int, device: str, as_json: bool) -> None:
-    """Measure a training step: seconds, its parts, memory, operations a second against the machine's ceiling."""
+    """Measure where the time of a training step goes.
+
+    Seconds of a whole step and of its parts, memory, and operations a second against the machine's ceiling.
+    """
     config = apply_overrides(get(preset), overrides)
     chosen = choose_device(device)
     found = measure(config, chosen, data=data, rounds=rounds)

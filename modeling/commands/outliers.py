@@ -20,9 +20,9 @@ from modeling.run import RunFolder
 @click.option("--top", type=click.IntRange(min=1), default=25, show_default=True, metavar="CLIPS", help="How many.")
 @json_option
 def outliers(run: Path, top: int, as_json: bool) -> None:
-    """Name the clips that upset training: those in batches whose gradient norm was extreme (section 3.9).
+    """Name the clips that upset training.
 
-    Ranked by the sum, over their extreme batches, of how many doublings the gradient norm lay above its median.
+    They stood in batches whose gradient norm was extreme (section 3.9), and are ranked by the sum, over their extreme batches, of how many doublings the gradient norm lay above its median.
     """
     ranking = rank(RunFolder(run))
     shown = ranking.suspects[:top]

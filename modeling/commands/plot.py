@@ -29,9 +29,10 @@ from modeling.plots import load, plot_runs
 )
 @json_option
 def plot(runs: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
-    """Draw losses, Wasserstein estimates, gradient norms, learning rate, time and all else that was logged.
+    """Draw the curves of one or several runs as PNGs.
 
-    Works while a run is being trained.
+    Losses, Wasserstein estimates, gradient norms, learning rate, time and all else that was logged; works while a
+    run is being trained.
     """
     if out is None and len(runs) > 1:
         raise UsageError("several runs have no folder of their own for plots: give --out DIR")
