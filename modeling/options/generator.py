@@ -20,7 +20,7 @@ class GeneratorConfig:
     kind: GeneratorKind = "style"
     ch: int
     widths: tuple[int, ...]
-    style_dim: int = 256  #                                   of a clip's style vector (section 3.7); mocogan: content code; tgan: latent
+    style_dim: int = 256  #                                   of a clip's style; mocogan: its content; tgan: a latent
     style_activation: Literal["sigmoid", "none"] = "sigmoid"  # sigmoid produced the published numbers
     block: Literal["modulated", "adain"] = "modulated"  #     how style acts: on weights (StyleGAN2) or activations (v1)
     noise: bool = True  #                                     off reproduces the published runs, where it was dead
