@@ -22,7 +22,8 @@ from modeling.run import RunFolder
 def outliers(run: Path, top: int, as_json: bool) -> None:
     """Name the clips that upset training.
 
-    They stood in batches whose gradient norm was extreme (section 3.9), and are ranked by the sum, over their extreme batches, of how many doublings the gradient norm lay above its median.
+    They stood in batches whose gradient norm was extreme (section 3.9), and are ranked by the sum, over those
+    batches, of how many doublings the norm lay above its network's median.
     """
     ranking = rank(RunFolder(run))
     shown = ranking.suspects[:top]
