@@ -6,7 +6,8 @@ penalty, a double backward, micro-batch after micro-batch, several networks). Al
 gradients after its last micro-batch, so that is what there is, and equality with one process can be tested.
 
 The processes' weights stay equal without being sent: each begins from the same seed or checkpoint, the summed gradients
-are the same to the bit everywhere, and so is every update.
+are the same to the bit everywhere, and so is every update. Batch norm normalises by a process's own micro-batch, as it
+does without other processes; its running statistics are the whole batch's.
 """
 
 from __future__ import annotations
@@ -142,6 +143,12 @@ def joined(device: str) -> Iterator[Processes]:
     if size == 1:
         yield Processes(device=choose_device(device))
         return
+    missing = [name for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    if missing:
+        raise UsageError(
+            f"WORLD_SIZE={size} stands in the environment, but {', '.join(missing)} does not: start with torchrun "
+            "--nproc-per-node N -m -- modeling train ..., or unset WORLD_SIZE"
+        )
     rank, local_rank = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
     # Each waits here for all others, so that what any of them finds wrong can be reported once.
     store, _, _ = next(rendezvous("env://"))

@@ -7,6 +7,7 @@ rounding alone (Eq. 3.16), but a run keeps it: it stands in environment.json, an
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -90,6 +91,7 @@ def passes_probe(config: Config, device: torch.device) -> Probe:
         except torch.OutOfMemoryError:
             return None
         finally:
+            gc.collect()  # graphs hold their tensors in cycles
             torch.cuda.empty_cache()
 
     return probe

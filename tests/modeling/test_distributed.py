@@ -19,7 +19,8 @@ from modeling.checkpoint import load_checkpoint
 from modeling.commands import main
 from modeling.config import ConfigError
 from modeling.data import BatchOrder
-from modeling.distributed import Processes, buckets
+from modeling.distributed import Processes, buckets, joined
+from modeling.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
@@ -84,6 +85,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory, textures: Path) -> Path:
     return run
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one_with_twice_the_batch(alone: Path, textures: Path, tmp_path: Path) -> None:
     """Two clips each against four; then a stop after two steps, and a third by one process: the same again."""
     run = tmp_path / "two"
@@ -100,6 +102,7 @@ def test_two_processes_equal_one_with_twice_the_batch(alone: Path, textures: Pat
     assert lines[0] == lines[1]
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_said_once(textures: Path, tmp_path: Path) -> None:
     """A batch that does not divide; both processes find it, one speaks, and no folder is made."""
     status, out, err = torchrun(2, arguments(textures, tmp_path / "run", 3, "training.batch=3"))
@@ -110,6 +113,7 @@ def test_what_is_wrong_is_said_once(textures: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_process_stops_all_at_one_step(textures: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     with start(2, arguments(textures, run, 200)) as process:
@@ -138,6 +142,7 @@ def environment_of(pid: int) -> dict[str, str]:
     return dict(pair.partition("=")[::2] for pair in pairs)
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_ends_the_others_with_one_message(textures: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     with start(2, arguments(textures, run, 200)) as process:
@@ -180,3 +185,15 @@ def test_alone_nothing_is_exchanged() -> None:
     assert tensor.tolist() == [0, 1, 2]
     assert (one.largest(4, -1), one.smallest(5), one.first) == ([4, -1], 5, True)
     one.wait()
+
+
+def test_an_environment_that_is_not_torchrun_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    words = r"RANK, LOCAL_RANK, MASTER_ADDR, MASTER_PORT does not: start with torchrun"
+    with pytest.raises(UsageError, match=words), joined("cpu"):
+        pass
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    with joined("cpu") as processes:
+        assert (processes.size, processes.device) == (1, CPU)
