@@ -59,7 +59,7 @@ def test_losses_by_hand(name: str) -> None:
     real, fake = torch.tensor([[1.0, 2.0], [-3.0, 0.6]]).double(), torch.tensor([[0.5, 0.5], [-1.5, 2.0]]).double()
     pairs = list(zip(real.flatten().tolist(), fake.flatten().tolist(), strict=True))
     for ours, by_hand in zip(
-        (LOSSES[name].discriminator(real, fake), LOSSES[name].generator(fake, real)), BY_HAND[name]
+        (LOSSES[name].discriminator(real, fake), LOSSES[name].generator(fake, real)), BY_HAND[name], strict=True
     ):
         assert float(ours) == pytest.approx(sum(by_hand(r, f) for r, f in pairs) / 4, rel=1e-9)
 
