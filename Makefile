@@ -8,8 +8,8 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=$(CURDIR)/constraints.txt 
 STAMP := $(VENV)/.installed
 
 # Hot paths against their floors. The shows, which take minutes each, are called by hand: detectors, download_faults,
-# review_kills, review_order.
-BENCHMARKS := score scenes catalogue split sections export shards annotation generator train_step
+# review_kills, review_order, compare_generators, fast_recipe.
+BENCHMARKS := score scenes catalogue split sections export shards annotation generator cells train_step loader animate
 
 .PHONY: help setup demo test lint bench clean-demo
 
@@ -26,7 +26,7 @@ setup: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV) (a few minutes the first time) ..."
-	@$(PIP) install --quiet --editable '.[test,lint,learn]'
+	@$(PIP) install --quiet --editable '.[test,lint,learn,tensorboard,onnx]'
 	@$(PIP) install --quiet --only-binary :all: wsaccel || echo "wsaccel has no wheel here: Visdom's websocket is a little slower without it."
 	@touch $@
 
