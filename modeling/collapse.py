@@ -1,4 +1,5 @@
-"""A warning when the samples stop moving against the data: the collapse that the thesis itself met (section 5).
+"""A warning when the samples stop moving against the data: the collapse that the thesis met with clips
+that were too short ("it only generates constant videos", section 3.8).
 
 How much a clip moves is the standard deviation of each pixel over its generated frames, averaged over pixels and
 colours. At each sample the generated clips' is compared with that of the real ones beside them: `motion_ratio`.

@@ -26,6 +26,7 @@ from modeling.errors import ModelingError
 from modeling.execution import Execution, Look, penalty_of
 from modeling.losses import LOSSES, Scored
 from modeling.networks import Discriminator
+from modeling.networks.batch_norm import pending_statistics
 from modeling.networks.interface import Parts
 from modeling.precision import autocast
 
@@ -51,7 +52,9 @@ class CompiledExecution(Execution):
                 function = gradients_of(network, config, weight if due else None)
                 self._gradients[name, due] = torch.compile(function, fullgraph=True, dynamic=False, backend=backend)
             self._scores[name] = torch.compile(scores_of(network), dynamic=False, backend=backend)
-        compile_parts(networks.generator.parts(), backend)
+        # PyTorch 2.13 loses in-place changes of float64 buffers in compiled modules: batch norm's statistics are such.
+        if training.precision != "fp64" or not pending_statistics(networks.generator):
+            compile_parts(networks.generator.parts(), backend)
 
     def discriminate(
         self, name: str, network: Discriminator, look: Look, config: Config, weight: float | None, share: float
