@@ -17,6 +17,7 @@ from modeling.config import Config, apply_overrides
 from modeling.draws import draws_for
 from modeling.errors import UsageError
 from modeling.execution import EAGER, Execution
+from modeling.precision import dtype_of
 from modeling.step import Networks, build_networks, build_optimisers, discriminator_pass, generator_pass
 
 SMALL = [
@@ -29,8 +30,8 @@ SMALL = [
     "d_s.ch=4",
     "d_t.ch=4",
     "d_s.frames=2",
-    "training.batch=3",
-    "micro_batch=2",
+    "training.batch=2",
+    "micro_batch=1",
     "clip.mode=off",
     "precision=fp64",
 ]
@@ -54,7 +55,7 @@ def _both_passes(config: Config, compiled: bool) -> tuple[Networks, dict[str, fl
     optimisers = build_optimisers(networks, config)
     how: Execution = CompiledExecution(networks, config, "aot_eager") if compiled else EAGER
     R, T = config.resolution, config.frames
-    clips = torch.rand(3, T, 3, R, R, generator=torch.Generator().manual_seed(0)).double() * 2 - 1
+    clips = torch.rand(2, T, 3, R, R, generator=torch.Generator().manual_seed(0)).to(dtype_of(config)) * 2 - 1
     draws = [draws_for(config, step=0, pass_index=index) for index in range(2)]
     stats = discriminator_pass(networks, optimisers, clips, draws[0], config, execution=how)
     stats |= generator_pass(networks, optimisers, clips, draws[1], config, execution=how)
@@ -62,12 +63,17 @@ def _both_passes(config: Config, compiled: bool) -> tuple[Networks, dict[str, fl
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("overrides", [(), ("generator.kind=dvdgan-s", "loss=rpgan-r1r2")], ids=["style", "dvdgan-s"])
+@pytest.mark.parametrize(
+    "overrides",
+    [(), ("generator.kind=dvdgan-s", "loss=hinge", "precision=fp32")],
+    ids=["style", "dvdgan-s"],
+)
 def test_gradients_and_statistics_are_those_of_eager_passes(overrides: tuple[str, ...]) -> None:
-    """Two micro-batches of unequal size; spectral norm, the penalty's double backward, batch norm's statistics."""
+    """Two micro-batches; spectral norm, the penalty's double backward, in single precision batch norm's statistics."""
     config = _config(*overrides)
     (eager, wanted), (compiled, got) = (_both_passes(config, compiled) for compiled in (False, True))
-    assert got == pytest.approx(wanted, rel=1e-9, abs=1e-9)
+    rtol, atol = (1e-9, 1e-10) if config.training.precision == "fp64" else (1e-4, 1e-5)
+    assert got == pytest.approx(wanted, rel=rtol, abs=10 * atol)
     for (name, one), (_, two) in zip(eager, compiled, strict=True):
         assert one.state_dict().keys() == two.state_dict().keys()  # no prefix of the compiler's
         parameters = dict(two.named_parameters())
@@ -76,16 +82,16 @@ def test_gradients_and_statistics_are_those_of_eager_passes(overrides: tuple[str
             if parameter.grad is not None:
                 scale = max(1.0, float(parameter.grad.abs().max()))
                 torch.testing.assert_close(
-                    parameters[key].grad, parameter.grad, rtol=1e-9, atol=1e-10 * scale, msg=f"{name}.{key}"
+                    parameters[key].grad, parameter.grad, rtol=rtol, atol=atol * scale, msg=f"{name}.{key}"
                 )
         for key, buffer in one.named_buffers():
-            torch.testing.assert_close(dict(two.named_buffers())[key], buffer, rtol=1e-9, atol=1e-10, msg=key)
+            torch.testing.assert_close(dict(two.named_buffers())[key], buffer, rtol=rtol, atol=atol, msg=key)
 
 
 def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
-    with pytest.raises(UsageError, match=r"training\.compile: there is no g\+\+ or clang\+\+ here; install one"):
+    with pytest.raises(UsageError, match=r"training\.compile: there is no C\+\+ compiler \(g\+\+, clang\+\+\); install one"):
         require_compiler(torch.device("cpu"))
     monkeypatch.setenv("CXX", "/nowhere/c++")
     with pytest.raises(UsageError, match=r"\$CXX names /nowhere/c\+\+, which is not there"):
