@@ -10,7 +10,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -148,8 +148,7 @@ class Batch:
 class ClipWindows(Dataset[Batch]):
     """Random T-frame windows of a ClipSet; an item is a whole batch, asked for by its draws.
 
-    In each epoch of a stream every clip is drawn once, in an order of that epoch's own. Safe to pickle (spawn) and to
-    fork: readers open their files lazily in each process.
+    In each epoch of a stream every clip is drawn once, in an order of that epoch's own. Safe to pickle: readers open their files lazily in each process.
 
     `masked`: windows start at frames with a label map, which comes along; every clip must have one to start at
     (`masks.with_masks`). `others`: so many first frames of a window of another clip come along with each sample.
@@ -254,9 +253,7 @@ def steps_of_epochs(epochs: int, *, clips: int, d_passes: int, batch: int) -> in
     return -(-epochs * clips // (d_passes * batch))
 
 
-def batches(
-    windows: ClipWindows, order: BatchOrder, *, workers: int = 0, start_method: Literal["fork", "spawn"] = "spawn"
-) -> Iterator[Batch]:
+def batches(windows: ClipWindows, order: BatchOrder, *, workers: int = 0) -> Iterator[Batch]:
     """The batches of `order`. Without workers they are read in this process, which memory-mapped uint8 allows."""
     return iter(
         DataLoader(
@@ -265,7 +262,7 @@ def batches(
             batch_size=None,  # an item is a batch already
             generator=torch.Generator(),  # it seeds its workers' unused generators from this, not from the global one
             num_workers=workers,
-            multiprocessing_context=start_method if workers else None,
+            multiprocessing_context="spawn" if workers else None,  # a fork can stop for ever in OpenCV's thread pool
             collate_fn=_as_it_is,
             worker_init_fn=_prepare_worker if workers else None,
         )
