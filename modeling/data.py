@@ -148,7 +148,8 @@ class Batch:
 class ClipWindows(Dataset[Batch]):
     """Random T-frame windows of a ClipSet; an item is a whole batch, asked for by its draws.
 
-    In each epoch of a stream every clip is drawn once, in an order of that epoch's own. Safe to pickle: readers open their files lazily in each process.
+    In each epoch of a stream every clip is drawn once, in an order of that epoch's own. Safe to pickle: readers open
+    their files lazily in each process.
 
     `masked`: windows start at frames with a label map, which comes along; every clip must have one to start at
     (`masks.with_masks`). `others`: so many first frames of a window of another clip come along with each sample.

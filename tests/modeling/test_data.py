@@ -1,4 +1,4 @@
-"""Windows: a pure function of (seed, draw); every clip once an epoch; the same with workers, fork or spawn."""
+"""Windows: a pure function of (seed, draw); every clip once an epoch; the same with workers or without."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ def test_workers_bring_masks_too(masked: Path) -> None:
     windows = _windows(masked)
     order = [[Draw(GENERATOR, 2 * n), Draw(GENERATOR, 2 * n + 1)] for n in range(3)]
     here = [windows[draws] for draws in order]
-    there = list(batches(windows, order, workers=1, start_method="fork"))  # type: ignore[arg-type]
+    there = list(batches(windows, order, workers=1))
     for one, two in zip(here, there, strict=True):
         assert torch.equal(one.labels, two.labels)  # type: ignore[arg-type]
 
