@@ -30,10 +30,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from modeling import inference, presets  # noqa: E402
-from modeling.animate import AnimationOptions, animate  # noqa: E402
+from modeling.animating.animate import AnimationOptions, animate  # noqa: E402
 from modeling.inference import Trained, roll_out, stream_clip  # noqa: E402
+from modeling.media.video import write_video  # noqa: E402
 from modeling.networks import build_generator  # noqa: E402
-from modeling.video import write_video  # noqa: E402
 from tests.modeling.landscapes import lake  # noqa: E402
 
 TARGET = 2.0  # s

@@ -25,11 +25,11 @@ sys.path.insert(0, str(ROOT))
 import torch  # noqa: E402
 
 from db.shards import RAW, Codec  # noqa: E402
-from modeling.bench import bench  # noqa: E402
-from modeling.conditions import open_for, windows_for  # noqa: E402
 from modeling.config import Config, apply_overrides  # noqa: E402
-from modeling.data import Batch, BatchOrder, batches, to_float  # noqa: E402
-from modeling.prefetch import ReadAhead  # noqa: E402
+from modeling.data.conditions import open_for, windows_for  # noqa: E402
+from modeling.data.prefetch import ReadAhead  # noqa: E402
+from modeling.data.windows import Batch, BatchOrder, batches, to_float  # noqa: E402
+from modeling.measuring.bench import bench  # noqa: E402
 from modeling.presets import get  # noqa: E402
 from tests.modeling.moving_textures import write_textures  # noqa: E402
 

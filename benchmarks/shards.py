@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from db.manifest import ShardEntry
 from db.shards import RAW, ClipRow, Codec, ShardReader, write_manifest, write_shard
-from modeling.data import DISCRIMINATOR, ClipWindows, Draw, open_clips
+from modeling.data.windows import DISCRIMINATOR, ClipWindows, Draw, open_clips
 
 SIDE, FRAMES, LENGTH, CLIPS = 128, 25, 250, 40
 RAW_TARGET, JPEG_TARGET = 1.3, 1.1

@@ -33,10 +33,10 @@ sys.path.insert(0, str(ROOT))
 
 from modeling import presets  # noqa: E402
 from modeling.config import Config, apply_overrides  # noqa: E402
-from modeling.draws import draws_for  # noqa: E402
 from modeling.networks import Generator, blocks, convolution  # noqa: E402
-from modeling.recorder import memory_mb  # noqa: E402
-from modeling.step import (  # noqa: E402
+from modeling.training.draws import draws_for  # noqa: E402
+from modeling.training.recorder import memory_mb  # noqa: E402
+from modeling.training.step import (  # noqa: E402
     Networks,
     build_networks,
     build_optimisers,

@@ -17,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from modeling.data import ClipSet, DataError
+from modeling.data.examples import Example, example
+from modeling.data.windows import ClipSet, DataError
 from modeling.errors import UsageError
-from modeling.examples import Example, example
 from modeling.inference import Trained, roll_out
 from modeling.metrics.psnr import psnr
 from modeling.metrics.ssim import ssim

@@ -12,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from modeling.checkpoint import load_checkpoint
 from modeling.config import Config
-from modeling.data import to_float, to_uint8
+from modeling.data.masks import one_hot
+from modeling.data.windows import to_float, to_uint8
 from modeling.errors import UsageError
-from modeling.masks import one_hot
 from modeling.networks import Generator, build_generator
-from modeling.run import RunError, RunFolder, require_same_networks
+from modeling.runs.checkpoint import load_checkpoint
+from modeling.runs.folder import RunError, RunFolder, require_same_networks
 
 Precision = Literal["fp32", "bf16"]
 

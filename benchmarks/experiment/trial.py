@@ -17,8 +17,8 @@ from modeling.config import Config, apply_overrides
 from modeling.files import atomic_file, write_text
 from modeling.inference import load_trained
 from modeling.networks import build_generator
-from modeling.run import RunFolder
-from modeling.training import TrainingRequest, train
+from modeling.runs.folder import RunFolder
+from modeling.training.loop import TrainingRequest, train
 
 CLOSE_ENOUGH = 0.99  # of the time budget: a step more or less
 

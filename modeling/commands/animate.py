@@ -7,14 +7,14 @@ from typing import get_args
 
 import click
 
-from modeling.animate import Animation, AnimationOptions, Loop
-from modeling.animate import animate as animate_images
+from modeling.animating.animate import Animation, AnimationOptions, Loop
+from modeling.animating.animate import animate as animate_images
 from modeling.commands.common import checkpoint_option, device_option, json_option, report, run_option, say
-from modeling.contact_sheet import ContactSheet
-from modeling.find_images import find_images
-from modeling.images import Fit
 from modeling.inference import Precision, Trained, choose_device, load_trained
-from modeling.video import FORMATS, VideoFormat
+from modeling.media.contact_sheet import ContactSheet
+from modeling.media.find_images import find_images
+from modeling.media.images import Fit
+from modeling.media.video import FORMATS, VideoFormat
 
 
 @click.command()

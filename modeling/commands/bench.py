@@ -8,10 +8,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from modeling.bench import bench as measure
 from modeling.commands.common import device_option, json_option, report
 from modeling.config import apply_overrides
 from modeling.inference import choose_device
+from modeling.measuring.bench import bench as measure
 from modeling.presets import get
 from modeling.watchers.terminal import NOTICEABLE
 

@@ -13,8 +13,8 @@ from rich.table import Table
 
 from modeling.commands.common import json_option
 from modeling.config import Config, apply_overrides
-from modeling.describe import describe as describe_config
-from modeling.memory import MemoryEstimate, estimate
+from modeling.measuring.describe import describe as describe_config
+from modeling.measuring.memory import MemoryEstimate, estimate
 from modeling.presets import ABOUT, PRESETS, get, summary
 
 NETWORKS = {"generator": "generator", "d_s": "D_S (frames)", "d_t": "D_T (clips)", "d_v": "D_V (whole small clip)"}

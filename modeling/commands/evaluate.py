@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from modeling.commands.common import checkpoint_option, device_option, json_option, report, run_option, say
-from modeling.conditions import open_for, remarks_on
+from modeling.data.conditions import open_for, remarks_on
 from modeling.evaluate import as_markdown, shown
 from modeling.evaluate import evaluate as evaluate_clips
 from modeling.files import write_json, write_text

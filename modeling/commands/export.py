@@ -9,8 +9,8 @@ import click
 import torch
 
 from modeling.commands.common import checkpoint_option, json_option, report, run_option, say
-from modeling.export import ExportFormat
-from modeling.export import export as export_model
+from modeling.exporting.export import ExportFormat
+from modeling.exporting.export import export as export_model
 from modeling.inference import load_trained
 
 

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from modeling.commands.common import json_option, report, run_option
-from modeling.outliers import OUTLIERS_FILE, Suspect, rank
-from modeling.run import RunFolder
+from modeling.runs.folder import RunFolder
+from modeling.training.outliers import OUTLIERS_FILE, Suspect, rank
 
 
 @click.command()

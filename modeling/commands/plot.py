@@ -8,7 +8,7 @@ import click
 
 from modeling.commands.common import json_option, report
 from modeling.errors import UsageError
-from modeling.plots import load, plot_runs
+from modeling.runs.plots import load, plot_runs
 
 
 @click.command()

@@ -9,12 +9,12 @@ from rich.console import Console
 
 from modeling.commands.common import device_option, json_option, report, run_option
 from modeling.config import apply_overrides
-from modeling.convergence import Convergence
-from modeling.distributed import Processes, joined
 from modeling.presets import get
-from modeling.run import RunFolder
-from modeling.training import TrainingRequest, TrainingResult
-from modeling.training import train as train_run
+from modeling.runs.folder import RunFolder
+from modeling.training.convergence import Convergence
+from modeling.training.distributed import Processes, joined
+from modeling.training.loop import TrainingRequest, TrainingResult
+from modeling.training.loop import train as train_run
 from modeling.watchers import Watcher
 from modeling.watchers.terminal import TerminalWatcher, duration
 

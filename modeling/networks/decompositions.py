@@ -12,7 +12,7 @@ from modeling.networks.patch_discriminators import (
     VolumetricDiscriminator,
 )
 from modeling.options.discriminators import Decomposition
-from modeling.seeding import seeded
+from modeling.training.seeding import seeded
 
 Makers = dict[str, Callable[[Config], Discriminator]]
 

@@ -8,7 +8,7 @@ from modeling.networks.interface import Generator
 from modeling.networks.mocogan import MoCoGAN
 from modeling.networks.style_generator import StyleGenerator
 from modeling.networks.tgan import TGAN
-from modeling.seeding import seeded
+from modeling.training.seeding import seeded
 
 GENERATORS: dict[str, type[Generator]] = {
     "style": StyleGenerator,

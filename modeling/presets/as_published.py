@@ -37,7 +37,7 @@ def bair_64_as_published() -> Config:
 
     Command: modeling train --data DIR/shards --preset bair-64-as-published --run runs/bair-64-as-published
     Parameters: generator 3,881,107; d_s 9,863,746; d_t 10,381,378.
-    Memory: 750 MiB at micro_batch 1 (estimated, modeling/memory.py).
+    Memory: 750 MiB at micro_batch 1 (estimated, modeling/measuring/memory.py).
     Published: FID 41.47, IS 13.07 (Table 4.1; its protocol counted the copied frame 0).
     Measured: not measured.
     """
@@ -50,7 +50,7 @@ def landscape_128_as_published() -> Config:
 
     Command: modeling train --data DIR/shards --preset landscape-128-as-published --run runs/landscape-as-published
     Parameters: generator 21,206,563; d_s 2,470,802; d_t 40,008,770.
-    Memory: 2.5 GiB at micro_batch 1 (estimated, modeling/memory.py).
+    Memory: 2.5 GiB at micro_batch 1 (estimated, modeling/measuring/memory.py).
     Published: FID 108.96, IS 14.68 (Table 4.1; same reservation).
     Measured: not measured.
     """
@@ -63,7 +63,7 @@ def landscape_256_as_published() -> Config:
 
     Command: modeling train --data DIR/shards --preset landscape-256-as-published --run runs/landscape-256-as-published
     Parameters: generator 1,834,571; d_s 618,570; d_t 10,006,050.
-    Memory: 5.8 GiB at micro_batch 1 (estimated, modeling/memory.py).
+    Memory: 5.8 GiB at micro_batch 1 (estimated, modeling/measuring/memory.py).
     Published: samples alone (section 4.5).
     Measured: not measured.
     """
@@ -76,7 +76,7 @@ def sky_128_as_published() -> Config:
 
     Command: modeling train --data DIR/shards --preset sky-128-as-published --run runs/sky-128-as-published
     Parameters: generator 21,206,563; d_s 2,470,802; d_t 40,008,770.
-    Memory: 2.5 GiB at micro_batch 1 (estimated, modeling/memory.py).
+    Memory: 2.5 GiB at micro_batch 1 (estimated, modeling/measuring/memory.py).
     Published: samples alone (Fig. 4.4).
     Measured: not measured.
     """

@@ -37,7 +37,7 @@ def bair_64_dvdgan_s() -> Config:
 
     Command: modeling train --data DIR/shards --preset bair-64-dvdgan-s --run runs/bair-64-dvdgan-s
     Parameters: generator 3,853,923; d_s 9,863,746; d_t 10,381,378.
-    Memory: 1.6 GiB at micro_batch 4 (estimated, modeling/memory.py).
+    Memory: 1.6 GiB at micro_batch 4 (estimated, modeling/measuring/memory.py).
     Published: FID 81.02, IS 29.27 (its protocol counted the copied frame 0).
     Measured: not measured.
     """
@@ -50,7 +50,7 @@ def landscape_128_dvdgan_s() -> Config:
 
     Command: modeling train --data DIR/shards --preset landscape-128-dvdgan-s --run runs/landscape-128-dvdgan-s
     Parameters: generator 22,679,235; d_s 2,470,802; d_t 40,008,770.
-    Memory: 8.5 GiB at micro_batch 4 (estimated, modeling/memory.py).
+    Memory: 8.5 GiB at micro_batch 4 (estimated, modeling/measuring/memory.py).
     Published: FID 194.30, IS 10.68 (same reservation).
     Measured: not measured.
     """
@@ -63,7 +63,7 @@ def landscape_256_dvdgan_s() -> Config:
 
     Command: modeling train --data DIR/shards --preset landscape-256-dvdgan-s --run runs/landscape-256-dvdgan-s
     Parameters: generator 1,878,003; d_s 618,570; d_t 10,006,050.
-    Memory: 5.8 GiB at micro_batch 1 (estimated, modeling/memory.py).
+    Memory: 5.8 GiB at micro_batch 1 (estimated, modeling/measuring/memory.py).
     Published: nothing.
     Measured: not measured.
     """
@@ -76,7 +76,7 @@ def sky_128_dvdgan_s() -> Config:
 
     Command: modeling train --data DIR/shards --preset sky-128-dvdgan-s --run runs/sky-128-dvdgan-s
     Parameters: generator 22,679,235; d_s 2,470,802; d_t 40,008,770.
-    Memory: 8.5 GiB at micro_batch 4 (estimated, modeling/memory.py).
+    Memory: 8.5 GiB at micro_batch 4 (estimated, modeling/measuring/memory.py).
     Published: nothing.
     Measured: not measured.
     """
@@ -93,7 +93,7 @@ def mocogan_64() -> Config:
 
     Command: modeling train --data DIR/shards --preset mocogan-64 --run runs/mocogan-64
     Parameters: generator 13,462,985; d_s 1,252,289; d_t 4,404,161.
-    Memory: 621 MiB at micro_batch 8 (estimated, modeling/memory.py).
+    Memory: 621 MiB at micro_batch 8 (estimated, modeling/measuring/memory.py).
     Measured: not measured.
     """
     return Config(
@@ -128,7 +128,7 @@ def tgan_64() -> Config:
 
     Command: modeling train --data DIR/shards --preset tgan-64 --run runs/tgan-64
     Parameters: generator 7,345,579; d_t 16,005,057.
-    Memory: 852 MiB at micro_batch 8 (estimated, modeling/memory.py).
+    Memory: 852 MiB at micro_batch 8 (estimated, modeling/measuring/memory.py).
     Measured: not measured.
     """
     return Config(

@@ -18,7 +18,7 @@ def tiny() -> Config:
 
     Command: modeling train --data DIR/shards --preset tiny --run runs/tiny
     Parameters: generator 337,841; d_s 154,642; d_t 187,282.
-    Memory: 35 MiB at micro_batch 1 (estimated, modeling/memory.py).
+    Memory: 35 MiB at micro_batch 1 (estimated, modeling/measuring/memory.py).
     Measured: 0.6 s of one CPU core's time a clip and step (benchmarks/train_step.py, two-core machine).
     """
     return Config(
@@ -39,7 +39,7 @@ def fast_128() -> Config:
 
     Command: modeling train --data DIR/shards --preset fast-128 --run runs/fast-128
     Parameters: generator 21,206,573; d_s 2,470,802; d_t 40,008,770.
-    Memory: 2.6 GiB at micro_batch 1 (estimated, modeling/memory.py).
+    Memory: 2.6 GiB at micro_batch 1 (estimated, modeling/measuring/memory.py).
     Measured: not measured.
     """
     return Config(

@@ -24,7 +24,7 @@ def bair_64() -> Config:
 
     Command: modeling train --data DIR/shards --preset bair-64 --run runs/bair-64
     Parameters: generator 3,881,115; d_s 9,863,746; d_t 10,381,378.
-    Memory: 765 MiB at micro_batch 1 (estimated, modeling/memory.py).
+    Memory: 765 MiB at micro_batch 1 (estimated, modeling/measuring/memory.py).
     Published: FID 41.47 against DVD-GAN-S's 81.02, IS 13.07 against 29.27 (its protocol counted the copied frame 0).
     Measured: 14 s of one CPU core's time a clip and step (benchmarks/train_step.py, two-core machine); no full-length
     run yet.
@@ -44,7 +44,7 @@ def bair_64_t30() -> Config:
 
     Command: modeling train --data DIR/shards --preset bair-64-t30 --run runs/bair-64-t30
     Parameters: generator 3,881,115; d_s 9,863,746; d_t 10,381,378.
-    Memory: 800 MiB at micro_batch 1 (estimated, modeling/memory.py).
+    Memory: 800 MiB at micro_batch 1 (estimated, modeling/measuring/memory.py).
     Measured: not measured.
     """
     return replace(bair_64(), frames=30)
@@ -56,7 +56,7 @@ def landscape_128() -> Config:
 
     Command: modeling train --data DIR/shards --preset landscape-128 --run runs/landscape-128
     Parameters: generator 21,206,573; d_s 2,470,802; d_t 40,008,770.
-    Memory: 2.6 GiB at micro_batch 1 (estimated, modeling/memory.py).
+    Memory: 2.6 GiB at micro_batch 1 (estimated, modeling/measuring/memory.py).
     Published: FID 108.96 against DVD-GAN-S's 194.30, IS 14.68 against 10.68 (same reservation as bair-64).
     Measured: shapes, counts and single passes; no full-length run yet.
     """
@@ -75,7 +75,7 @@ def landscape_256() -> Config:
 
     Command: modeling train --data DIR/shards --preset landscape-256 --run runs/landscape-256
     Parameters: generator 1,834,583; d_s 618,570; d_t 10,006,050.
-    Memory: 5.8 GiB at micro_batch 1 (estimated, modeling/memory.py).
+    Memory: 5.8 GiB at micro_batch 1 (estimated, modeling/measuring/memory.py).
     Published: samples alone; the thesis puts the generator at "about 1 million" parameters.
     Measured: not measured.
     """
@@ -95,7 +95,7 @@ def sky_128() -> Config:
 
     Command: modeling train --data DIR/shards --preset sky-128 --run runs/sky-128
     Parameters: generator 21,206,573; d_s 2,470,802; d_t 40,008,770.
-    Memory: 2.6 GiB at micro_batch 1 (estimated, modeling/memory.py).
+    Memory: 2.6 GiB at micro_batch 1 (estimated, modeling/measuring/memory.py).
     Published: samples alone.
     Measured: not measured.
     """

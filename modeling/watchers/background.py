@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from modeling.curves import read_records
+from modeling.runs.curves import read_records
 from modeling.watchers import RunStart
 
 QUEUE_LENGTH = 512  #     steps and samples waiting to be shown

@@ -24,9 +24,9 @@ import numpy as np
 from crc32c import crc32c
 from numpy.typing import NDArray
 
-from modeling.curves import family_of
 from modeling.errors import UsageError
-from modeling.video import write_video
+from modeling.media.video import write_video
+from modeling.runs.curves import family_of
 from modeling.watchers import RunStart
 from modeling.watchers.background import BackgroundWatcher, Display, Record, Sample
 

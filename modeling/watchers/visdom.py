@@ -17,8 +17,8 @@ import requests
 import visdom
 import yaml
 
-from modeling.curves import by_family, curves, label, worth_drawing
 from modeling.errors import UsageError
+from modeling.runs.curves import by_family, curves, label, worth_drawing
 from modeling.watchers import RunStart
 from modeling.watchers.background import BackgroundWatcher, Display, Record, Sample
 

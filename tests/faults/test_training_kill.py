@@ -15,8 +15,8 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from modeling.checkpoint import load_checkpoint
 from modeling.commands import main
+from modeling.runs.checkpoint import load_checkpoint
 from tests.modeling.moving_textures import write_textures
 
 ROOT = Path(__file__).resolve().parents[2]

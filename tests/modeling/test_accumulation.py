@@ -9,8 +9,8 @@ import torch
 
 from modeling import presets
 from modeling.config import Config, apply_overrides
-from modeling.draws import Draws, draws_for
-from modeling.step import Networks, build_networks, build_optimisers, discriminator_pass, generator_pass
+from modeling.training.draws import Draws, draws_for
+from modeling.training.step import Networks, build_networks, build_optimisers, discriminator_pass, generator_pass
 
 SMALL = [
     "resolution=16",

@@ -12,11 +12,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from modeling.animate import AnimationOptions, animate, name_outputs
+from modeling.animating.animate import AnimationOptions, animate, name_outputs
 from modeling.errors import ModelingError
-from modeling.images import fit_square
 from modeling.inference import Trained, load_trained, roll_out
-from modeling.video import FORMATS, VideoError, VideoFormat, output_path, write_video
+from modeling.media.images import fit_square
+from modeling.media.video import FORMATS, VideoError, VideoFormat, output_path, write_video
 
 CPU = torch.device("cpu")
 

@@ -15,17 +15,17 @@ import torch
 from numpy.typing import NDArray
 
 from modeling import presets
-from modeling.animate import AnimationOptions, animate, ping_pong
+from modeling.animating.animate import AnimationOptions, animate, ping_pong
 from modeling.config import apply_overrides
-from modeling.contact_sheet import ContactSheet, chosen_frames, thumbnail
 from modeling.errors import ModelingError, UsageError
-from modeling.find_images import find_images
-from modeling.images import ImageError
 from modeling.inference import Trained, load_trained, roll_out, stream_clip
-from modeling.mask_files import mask_of, read_labels
+from modeling.media.contact_sheet import ContactSheet, chosen_frames, thumbnail
+from modeling.media.find_images import find_images
+from modeling.media.images import ImageError
+from modeling.media.mask_files import mask_of, read_labels
+from modeling.media.spool import Spool
+from modeling.media.video import FORMATS, VideoError, VideoFormat, output_path, write_video
 from modeling.networks import build_generator
-from modeling.spool import Spool
-from modeling.video import FORMATS, VideoError, VideoFormat, output_path, write_video
 from tests.modeling.conftest import Run
 from tests.modeling.test_animate import decoded, moving, picture
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from modeling import presets
-from modeling.augment import AUGMENT_NUMBERS, TRANSFORMATIONS, augmented
 from modeling.config import ConfigError, apply_overrides
+from modeling.training.augment import AUGMENT_NUMBERS, TRANSFORMATIONS, augmented
 
 
 def _clips(count: int = 2, side: int = 8) -> Tensor:

@@ -15,7 +15,7 @@ from modeling.networks.encoder import ClipCode
 from modeling.networks.mocogan import MOTION_DIM, MoCoGAN
 from modeling.networks.noise import LATENT, MOTION, MOTION_START, NoiseStream
 from modeling.networks.tgan import TGAN
-from modeling.step import build_networks, build_optimisers, discriminator_pass, draws_for, generator_pass
+from modeling.training.step import build_networks, build_optimisers, discriminator_pass, draws_for, generator_pass
 from tests.modeling.literal_networks import gresnet_block
 from tests.modeling.moving_digits import moving_digits
 

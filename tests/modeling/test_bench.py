@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from modeling import bench as bench_module
-from modeling.bench import REST, Timeline, bench, random_batch
 from modeling.config import Config, apply_overrides
+from modeling.measuring import bench as bench_module
+from modeling.measuring.bench import REST, Timeline, bench, random_batch
 from modeling.presets import get
-from modeling.step import build_networks, build_optimisers
+from modeling.training.step import build_networks, build_optimisers
 from tests.modeling.conftest import QUICK, Run
 
 CPU = torch.device("cpu")

@@ -9,8 +9,8 @@ from typing import IO, Any
 import pytest
 import torch
 
-from modeling.checkpoint import KEPT, CheckpointError, CheckpointFolder, load_checkpoint, save_checkpoint
 from modeling.errors import ModelingError
+from modeling.runs.checkpoint import KEPT, CheckpointError, CheckpointFolder, load_checkpoint, save_checkpoint
 
 CPU = torch.device("cpu")
 

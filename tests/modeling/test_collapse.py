@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from modeling.collapse import CollapseWatch, motion_ratio, temporal_deviation
 from modeling.presets import get
+from modeling.training.collapse import CollapseWatch, motion_ratio, temporal_deviation
 
 TRAINING = get("tiny").training  # 10,000 steps: nothing is said before step 1000
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from modeling import training
+from modeling.training import loop as training
 from tests.modeling.conftest import QUICK, Run
 from tests.modeling.moving_textures import write_textures
 

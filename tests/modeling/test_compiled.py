@@ -11,14 +11,14 @@ import pytest
 import torch
 
 from modeling import presets
-from modeling.compiled import CompiledExecution
-from modeling.compilers import require_compiler
 from modeling.config import Config, apply_overrides
-from modeling.draws import draws_for
 from modeling.errors import UsageError
-from modeling.execution import EAGER, Execution
-from modeling.precision import dtype_of
-from modeling.step import Networks, build_networks, build_optimisers, discriminator_pass, generator_pass
+from modeling.training.compiled import CompiledExecution
+from modeling.training.compilers import require_compiler
+from modeling.training.draws import draws_for
+from modeling.training.execution import EAGER, Execution
+from modeling.training.precision import dtype_of
+from modeling.training.step import Networks, build_networks, build_optimisers, discriminator_pass, generator_pass
 
 SMALL = [
     "resolution=8",
@@ -91,7 +91,9 @@ def test_gradients_and_statistics_are_those_of_eager_passes(overrides: tuple[str
 def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
-    with pytest.raises(UsageError, match=r"training\.compile: there is no C\+\+ compiler \(g\+\+, clang\+\+\); install one"):
+    with pytest.raises(
+        UsageError, match=r"training\.compile: there is no C\+\+ compiler \(g\+\+, clang\+\+\); install one"
+    ):
         require_compiler(torch.device("cpu"))
     monkeypatch.setenv("CXX", "/nowhere/c++")
     with pytest.raises(UsageError, match=r"\$CXX names /nowhere/c\+\+, which is not there"):

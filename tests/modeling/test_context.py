@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 
 from modeling import presets
-from modeling.conditions import NOTHING, Conditions
 from modeling.config import Config, apply_overrides
-from modeling.data import ClipSet, open_clips
-from modeling.draws import draws_for
+from modeling.data.conditions import NOTHING, Conditions
+from modeling.data.examples import example
+from modeling.data.windows import ClipSet, open_clips
 from modeling.errors import UsageError
 from modeling.evaluate import evaluate
-from modeling.examples import example
 from modeling.inference import load_trained, roll_out
 from modeling.networks import build_generator
-from modeling.samples import write_sample
-from modeling.step import build_networks, build_optimisers, discriminator_pass, generator_pass
+from modeling.training.draws import draws_for
+from modeling.training.samples import write_sample
+from modeling.training.step import build_networks, build_optimisers, discriminator_pass, generator_pass
 from tests.modeling.conftest import QUICK, Run
 
 CPU = torch.device("cpu")
@@ -230,7 +230,7 @@ def test_its_samples_are_clips_of_one_seed_after_the_other(
 ) -> None:
     config = apply_overrides(presets.get("tiny"), ["frames=5", "d_s.frames=3", "generator.ch=2", *UNCONDITIONAL])
     shown: list[list[list[np.ndarray]]] = []
-    monkeypatch.setattr("modeling.samples.tiled", lambda rows: shown.append(rows) or rows[0][0])
+    monkeypatch.setattr("modeling.training.samples.tiled", lambda rows: shown.append(rows) or rows[0][0])
     generator = build_generator(config)
     clips: ClipSet = open_clips(textures, "val", resolution=32, frames=5)
     write_sample(tmp_path / "sample.mp4", generator, clips, config)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modeling.convergence import CHECKS, Convergence, ConvergenceWatch, change, largest_mean
 from modeling.errors import UsageError
+from modeling.training.convergence import CHECKS, Convergence, ConvergenceWatch, change, largest_mean
 
 RULE = Convergence(window=200, tolerance=0.05)
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from db.shards import ShardError, ShardReader
-from modeling.data import (
+from modeling.data.windows import (
     DISCRIMINATOR,
     GENERATOR,
     BatchOrder,

@@ -15,9 +15,9 @@ from PIL import Image
 from db.manifest import ShardEntry
 from db.shards import ClipRow, Codec, ExtraType, Side, write_manifest, write_shard
 from modeling.config import apply_overrides
-from modeling.data import DISCRIMINATOR, ClipWindows, Draw, open_clips
+from modeling.data.windows import DISCRIMINATOR, ClipWindows, Draw, open_clips
 from modeling.presets import get
-from modeling.training import TrainingRequest, train
+from modeling.training.loop import TrainingRequest, train
 from tests.modeling.moving_textures import texture_clip, write_textures
 
 T = 8

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from modeling import presets
-from modeling.build import Networks, build_networks, build_optimisers
 from modeling.config import Config, ConfigError, apply_overrides
-from modeling.describe import describe
-from modeling.draws import draws_for
-from modeling.losses import zero_centred_penalty
+from modeling.measuring.describe import describe
 from modeling.networks import build_discriminators
 from modeling.networks.discriminators import Picks
 from modeling.options.training import PENALTY_OF
-from modeling.step import discriminator_pass, generator_pass
+from modeling.training.build import Networks, build_networks, build_optimisers
+from modeling.training.draws import draws_for
+from modeling.training.losses import zero_centred_penalty
+from modeling.training.step import discriminator_pass, generator_pass
 
 SMALL = [
     "resolution=16",

@@ -15,12 +15,12 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from modeling.checkpoint import load_checkpoint
 from modeling.commands import main
 from modeling.config import ConfigError
-from modeling.data import BatchOrder
-from modeling.distributed import Processes, buckets, joined
+from modeling.data.windows import BatchOrder
 from modeling.errors import UsageError
+from modeling.runs.checkpoint import load_checkpoint
+from modeling.training.distributed import Processes, buckets, joined
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")

@@ -12,7 +12,6 @@ from torch.nn.utils import parametrize
 from torch.optim.swa_utils import AveragedModel
 
 from modeling import presets
-from modeling.checkpoint import load_checkpoint, save_checkpoint
 from modeling.config import Config, apply_overrides
 from modeling.networks import build_generator
 from modeling.networks.batch_norm import BatchNorm
@@ -20,8 +19,9 @@ from modeling.networks.dvdgan import DVDGANSmall
 from modeling.networks.ema import averaged
 from modeling.networks.noise import FIRST_INPUT, LATENT, NoiseStream
 from modeling.networks.spectral_norm import power_iteration
-from modeling.state import restore, snapshot
-from modeling.step import (
+from modeling.runs.checkpoint import load_checkpoint, save_checkpoint
+from modeling.training.state import restore, snapshot
+from modeling.training.step import (
     Networks,
     Optimisers,
     build_networks,

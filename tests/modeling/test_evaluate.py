@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modeling.data import DataError, open_clips
+from modeling.data.windows import DataError, open_clips
 from modeling.evaluate import FrameScores, MotionScores, as_markdown, evaluate, motion_map, pearson
 from modeling.inference import Trained, load_trained, roll_out
 from tests.modeling.moving_textures import texture_clip, write_textures

@@ -15,15 +15,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from modeling import export as exporting
 from modeling import presets
 from modeling.config import apply_overrides
 from modeling.errors import UsageError
-from modeling.export import OWN_FILES, Exported, export
+from modeling.exporting import export as exporting
+from modeling.exporting.export import OWN_FILES, Exported, export
+from modeling.exporting.onnx_graphs import Begin, ExportError, Step, flattened, inspect, rebuilt
 from modeling.inference import Trained, load_trained, roll_out
 from modeling.networks import build_generator
 from modeling.networks.noise import NoiseStream
-from modeling.onnx_graphs import Begin, ExportError, Step, flattened, inspect, rebuilt
 from tests.modeling.conftest import Run
 
 CPU = torch.device("cpu")

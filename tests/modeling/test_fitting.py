@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from modeling import fitting
-from modeling import training as training_module
 from modeling.config import Config, apply_overrides
-from modeling.distributed import Processes
 from modeling.errors import ModelingError
-from modeling.fitting import Probe, candidates, choose, out_of_memory, settle
 from modeling.presets import get
-from modeling.run import RunFolder
-from modeling.training import train
+from modeling.runs.folder import RunFolder
+from modeling.training import fitting
+from modeling.training import loop as training_module
+from modeling.training.distributed import Processes
+from modeling.training.fitting import Probe, candidates, choose, out_of_memory, settle
+from modeling.training.loop import train
 from tests.modeling.test_training import request
 
 CUDA, CPU = torch.device("cuda"), torch.device("cpu")

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from modeling.images import ImageError, fit_square, read_image
+from modeling.media.images import ImageError, fit_square, read_image
 
 
 def scene(height: int = 40, width: int = 60) -> NDArray[np.uint8]:

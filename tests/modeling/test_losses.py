@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from modeling import presets
 from modeling.config import apply_overrides
-from modeling.losses import LOSSES, gradient_penalty, zero_centred_penalty
 from modeling.networks import build_discriminators
+from modeling.training.losses import LOSSES, gradient_penalty, zero_centred_penalty
 from tests.modeling import literal_networks as literal
 
 SMALL = ["resolution=16", "generator.widths=[2,1]", "d_s.widths=[1,2,2]", "d_t.widths=[1,2,2]", "d_s.frames=3"]

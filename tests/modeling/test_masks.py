@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 
 from modeling import presets
-from modeling.conditions import conditions_of, open_for, remarks_on, windows_for
 from modeling.config import Config, apply_overrides
-from modeling.data import DISCRIMINATOR, GENERATOR, ClipWindows, DataError, Draw, batches
-from modeling.examples import example
+from modeling.data.conditions import conditions_of, open_for, remarks_on, windows_for
+from modeling.data.examples import example
+from modeling.data.masks import one_hot
+from modeling.data.windows import DISCRIMINATOR, GENERATOR, ClipWindows, DataError, Draw, batches
 from modeling.inference import load_trained, roll_out
-from modeling.masks import one_hot
 from modeling.networks import build_generator
 from tests.modeling.conftest import QUICK, Run
 from tests.modeling.masked_textures import motion_labels, write_masked

@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from modeling import presets
-from modeling.build import Networks, Optimisers, build_networks
 from modeling.config import Config, apply_overrides
-from modeling.draws import draws_for
-from modeling.memory import MemoryEstimate, estimate, held_by
+from modeling.measuring.memory import MemoryEstimate, estimate, held_by
 from modeling.networks import convolution
-from modeling.step import discriminator_pass, generator_pass
+from modeling.training.build import Networks, Optimisers, build_networks
+from modeling.training.draws import draws_for
+from modeling.training.step import discriminator_pass, generator_pass
 from tests.modeling.conftest import Run
 
 KINDS = {

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from modeling.config import Config, apply_overrides
-from modeling.data import Window
-from modeling.outliers import FEWEST, NORMS_FILE, OUTLIERS_FILE, WINDOW, OutlierLog, RunningNorms, rank
+from modeling.data.windows import Window
 from modeling.presets import get
-from modeling.run import RunFolder
+from modeling.runs.folder import RunFolder
+from modeling.training.outliers import FEWEST, NORMS_FILE, OUTLIERS_FILE, WINDOW, OutlierLog, RunningNorms, rank
 from tests.modeling.conftest import Run
 
 CLIPS = [f"clip-{number}" for number in range(40)]

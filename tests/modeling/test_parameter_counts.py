@@ -8,7 +8,7 @@ import pytest
 
 from modeling import presets
 from modeling.config import apply_overrides
-from modeling.describe import describe
+from modeling.measuring.describe import describe
 from modeling.networks import build_discriminators, build_generator
 
 DISCRIMINATORS = {

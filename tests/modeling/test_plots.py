@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modeling.curves import Curve, by_family, curves, label, read_records, smoothed, worth_drawing
-from modeling.plots import COLOURS, load, plot_runs
+from modeling.runs.curves import Curve, by_family, curves, label, read_records, smoothed, worth_drawing
+from modeling.runs.plots import COLOURS, load, plot_runs
 from tests.modeling.conftest import Run
 
 

@@ -8,14 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-from modeling import execution, losses, presets
-from modeling.checkpoint import load_checkpoint
+from modeling import presets
 from modeling.config import Config, apply_overrides
-from modeling.draws import draws_for
 from modeling.inference import load_trained
-from modeling.precision import matrix_products
-from modeling.step import Networks, build_networks, build_optimisers, discriminator_pass, generator_pass
-from modeling.training import train
+from modeling.runs.checkpoint import load_checkpoint
+from modeling.training import execution, losses
+from modeling.training.draws import draws_for
+from modeling.training.loop import train
+from modeling.training.precision import matrix_products
+from modeling.training.step import Networks, build_networks, build_optimisers, discriminator_pass, generator_pass
 from tests.modeling.test_training import request
 
 SMALL = ["resolution=16", "frames=5", "generator.widths=[2,1]", "d_s.widths=[1,2,2]", "d_t.widths=[1,2,2]"]

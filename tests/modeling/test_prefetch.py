@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from modeling.prefetch import ReadAhead
+from modeling.data.prefetch import ReadAhead
 
 
 def test_the_items_come_in_their_order() -> None:

@@ -8,9 +8,9 @@ import pytest
 
 from modeling import presets
 from modeling.config import Config, ConfigError
-from modeling.data import BatchOrder
-from modeling.describe import describe
-from modeling.memory import estimate
+from modeling.data.windows import BatchOrder
+from modeling.measuring.describe import describe
+from modeling.measuring.memory import estimate
 from modeling.presets.registry import preset
 
 STYLE = [name for name, config in presets.PRESETS.items() if config.generator.kind == "style"]

@@ -7,11 +7,12 @@ import copy
 import pytest
 import torch
 
-from modeling import presets, step
+from modeling import presets
 from modeling.config import Config, apply_overrides
-from modeling.draws import draws_for
 from modeling.networks.ema import averaged
-from modeling.step import (
+from modeling.training import step
+from modeling.training.draws import draws_for
+from modeling.training.step import (
     Networks,
     NonFiniteError,
     Optimisers,

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from modeling import presets
 from modeling.config import ConfigError, apply_overrides
-from modeling.describe import describe
-from modeling.draws import draws_for
+from modeling.measuring.describe import describe
 from modeling.networks import Mixing, StyleGenerator, build_generator
 from modeling.networks.decoder import upsampled, upsampled_and_blurred
 from modeling.networks.style import AdaINBlock
+from modeling.training.draws import draws_for
 from tests.modeling import literal_styles as literal
 
 TINY = presets.get("tiny")

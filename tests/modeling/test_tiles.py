@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from modeling.animating.tiles import Canvas, TileNoise, picture_size, plan_tiles, stream_tiles, windows
 from modeling.inference import Trained, load_trained, roll_out
 from modeling.networks.noise import NoiseStream
-from modeling.tiles import Canvas, TileNoise, picture_size, plan_tiles, stream_tiles, windows
 
 SIDES = st.integers(16, 300).map(lambda half: 2 * half)
 

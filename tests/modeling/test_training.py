@@ -18,19 +18,19 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from modeling import nonfinite
-from modeling import training as training_module
-from modeling.checkpoint import load_checkpoint, save_checkpoint
 from modeling.config import Config, apply_overrides
-from modeling.convergence import Convergence
-from modeling.draws import draws_for
 from modeling.errors import ModelingError
 from modeling.inference import load_trained
 from modeling.presets import get
-from modeling.run import MetricsLog, RunError, RunFolder
-from modeling.schedule import cosine_begins, learning_rate
-from modeling.step import NonFiniteError
-from modeling.training import TrainingRequest, TrainingResult, train
+from modeling.runs.checkpoint import load_checkpoint, save_checkpoint
+from modeling.runs.folder import MetricsLog, RunError, RunFolder
+from modeling.training import loop as training_module
+from modeling.training import nonfinite
+from modeling.training.convergence import Convergence
+from modeling.training.draws import draws_for
+from modeling.training.loop import TrainingRequest, TrainingResult, train
+from modeling.training.schedule import cosine_begins, learning_rate
+from modeling.training.step import NonFiniteError
 from modeling.watchers import RunStart
 from tests.modeling.moving_textures import write_textures
 
@@ -350,7 +350,7 @@ def test_a_flat_estimate_ends_the_run_and_stays_ended(
     textures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Looks at steps 4 and 6, of which two in a row are enough here; hardly anything is learned in between."""
-    monkeypatch.setattr("modeling.convergence.CHECKS", 2)
+    monkeypatch.setattr("modeling.training.convergence.CHECKS", 2)
     rule, run = Convergence(window=4, tolerance=0.999), tmp_path / "run"
     asked = dataclasses.replace(request(textures, run, 9, "lr=1e-7"), convergence=rule)
     result = train(asked)
@@ -365,9 +365,9 @@ def test_a_flat_estimate_ends_the_run_and_stays_ended(
 def test_a_collapse_is_said_and_motion_is_logged(
     textures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("modeling.collapse.EARLIEST", 2)
-    monkeypatch.setattr("modeling.collapse.EARLIEST_SHARE", 0.0)
-    monkeypatch.setattr("modeling.collapse.STILL", 10.0)  # everything moves less than ten times the data
+    monkeypatch.setattr("modeling.training.collapse.EARLIEST", 2)
+    monkeypatch.setattr("modeling.training.collapse.EARLIEST_SHARE", 0.0)
+    monkeypatch.setattr("modeling.training.collapse.STILL", 10.0)  # everything moves less than ten times the data
     said: list[str] = []
     asked = dataclasses.replace(request(textures, tmp_path / "run", 4), sample_every=1)
     train(asked, say=said.append)

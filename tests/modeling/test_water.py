@@ -12,7 +12,7 @@ from benchmarks.water.fields import TILE, noise_tile, sample, wave_slopes
 from benchmarks.water.scene import KINDS, kind_of, render
 from benchmarks.water.shards import scenes_of_splits, write_water
 from db.shards import ShardReader, read_manifest
-from modeling.data import open_clips
+from modeling.data.windows import open_clips
 
 SEEDS = {kind: next(seed for seed in range(100) if kind_of(seed) == kind) for kind in KINDS}
 

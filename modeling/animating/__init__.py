@@ -1,0 +1,1 @@
+"""Still images set in motion, whole or in tiles."""

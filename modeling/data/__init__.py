@@ -1,0 +1,1 @@
+"""Shards to batches: windows of clips, what goes with them (label maps, other clips), read ahead."""

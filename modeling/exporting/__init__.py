@@ -1,0 +1,1 @@
+"""Trained generators for use elsewhere: safetensors and ONNX."""

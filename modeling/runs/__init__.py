@@ -1,0 +1,1 @@
+"""A run folder: configuration, checkpoints, metrics, and their curves."""
