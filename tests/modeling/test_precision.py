@@ -41,7 +41,7 @@ def _steps(config: Config, steps: int) -> tuple[Networks, list[dict[str, float]]
 
 
 def test_bf16_stays_close_to_fp32() -> None:
-    """8 bits of mantissa: a few percent of the losses' size at first, more once three updates have grown the rounding."""
+    """8 bits of mantissa: a few percent of the losses' size at first, more after three updates."""
     (_, exact), (networks, coarse) = _steps(_config(), 3), _steps(_config("precision=bf16"), 3)
     for step, (ours, theirs) in enumerate(zip(coarse, exact, strict=True)):
         near = 0.08 if step == 0 else 0.2
