@@ -30,6 +30,7 @@ class GeneratorConfig:
     cell_activation: Literal["tanh", "relu"] = "tanh"  #      rho of the cells; relu is TriVD-GAN's
     cell_warp: Literal["kernel", "flow"] = "kernel"  #        how the TSRU cells move the hidden state
     layers: int = 1  #                                        recurrent cells stacked on a level
+    keep_bias: float = 0.0  #                                 added at first to the gates that keep a cell's state
     encoder_norm: Literal["none", "batch"] = "none"  #        batch is Fig. 3.3's GResNet; dvdgan-s always has it
     latent: int = 0  #                                        length of z, drawn once a clip; 0: one image, one future
     style_mixing: float = 0.0  #                              probability of another sample's style above a random level

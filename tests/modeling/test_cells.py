@@ -140,6 +140,29 @@ def test_lstm_memory_begins_at_zero_and_goes_on_with_the_state() -> None:
     assert state[:, 2:].abs().max() > 0
 
 
+@pytest.mark.parametrize(("name", "warp"), KINDS)
+def test_a_new_cell_keeps_what_it_is_told_to_keep(name: str, warp: str) -> None:
+    """With keep_bias the gate is all but shut: one step gives the state back, or h^ where the cell moves its state."""
+    stacks = {}
+    for bias in (0.0, 30.0):
+        torch.manual_seed(0)
+        options = replace(TINY.generator, cell=name, cell_warp=warp, keep_bias=bias)
+        stacks[bias] = CellStack(2, options).double()
+    x, h = _rand(1, 2, 4, 5), 0.5 * _rand(1, 2, 4, 5, seed=1)
+    change = {}
+    for bias, stack in stacks.items():
+        (cell,) = stack.cells
+        if name == "convlstm":  # its memory is what f keeps: c' - i.g = f.c
+            memory = _rand(1, 2, 4, 5, seed=2)
+            after = [cell(x, torch.cat((h, m), dim=1), 1)[1][:, 2:] for m in (memory, torch.zeros_like(memory))]
+            change[bias] = float((after[0] - after[1] - memory).detach().abs().max())
+        else:
+            change[bias] = float((cell(x, h, 1)[1] - h).detach().abs().max())
+    assert change[0.0] > 0.2
+    moved = name in ("tsru-p", "tsru-s")  # a warp at rest still moves a state a little
+    assert change[30.0] < (0.5 * change[0.0] if moved else 1e-9)
+
+
 def test_gru_keeps_the_names_of_its_weights() -> None:
     names = {name for name, _ in _stack("convgru", "kernel").named_parameters()}
     assert names == {f"cells.0.{n}" for n in ("input.weight", "input.bias", "hidden_gates", "hidden_candidate")}

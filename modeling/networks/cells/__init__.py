@@ -33,6 +33,9 @@ class CellStack(nn.Module):
     def __init__(self, channels: int, config: GeneratorConfig) -> None:
         super().__init__()
         self.cells = nn.ModuleList(CELLS[config.cell].configured(channels, config) for _ in range(config.layers))
+        if config.keep_bias:
+            for cell in self.cells:
+                cast(Cell, cell).keep_state(config.keep_bias)
 
     def initial(self, feature_BCHW: Tensor) -> list[Tensor]:
         """Each cell's state before the first step, from the encoder's feature."""

@@ -50,6 +50,14 @@ class Cell(nn.Module, ABC):
     def stepper(self, state: Tensor) -> Step:
         """The step of the time loop for states of this one's shape, with what all steps share made once."""
 
+    @abstractmethod
+    def keep_state(self, bias: float) -> None:
+        """Add `bias` to the gate that keeps the state, so that a new cell forgets less (0: as PyTorch begins)."""
+
+    def _raise(self, first: int, amount: float) -> None:
+        """Add `amount` to the input convolution's bias of the gate that begins at channel `first`."""
+        cast(Tensor, self.input.bias).data[first : first + self.channels] += amount
+
     def output(self, state: Tensor) -> Tensor:
         """The hidden state (B, C, H, W) that goes on to the next layer."""
         return state

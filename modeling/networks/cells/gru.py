@@ -27,6 +27,9 @@ class ConvGRU(Cell):
         self.hidden_candidate = nn.Parameter(torch.empty(channels, channels, 3, 3))
         orthogonal(*self.hidden_gates.data.chunk(2), self.hidden_candidate.data)
 
+    def keep_state(self, bias: float) -> None:
+        self._raise(self.channels, -bias)  # u replaces the state
+
     def stepper(self, state: Tensor) -> Step:
         return self._step
 

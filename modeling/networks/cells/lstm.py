@@ -30,6 +30,9 @@ class ConvLSTM(Cell):
     def initial(self, feature_BCHW: Tensor) -> Tensor:
         return torch.cat((feature_BCHW, torch.zeros_like(feature_BCHW)), dim=1)
 
+    def keep_state(self, bias: float) -> None:
+        self._raise(self.channels, bias)  # f
+
     def stepper(self, state: Tensor) -> Step:
         return self._step
 

@@ -48,6 +48,9 @@ class TrajGRU(Cell):
     def from_input(self, x_NCHW: Tensor) -> Tensor:
         return torch.cat((self.input(x_NCHW), self.motion_input(x_NCHW)), dim=1)
 
+    def keep_state(self, bias: float) -> None:
+        self._raise(self.channels, bias)  # z
+
     def stepper(self, state: Tensor) -> Step:
         return partial(self._step, warp=self.warp(state))
 

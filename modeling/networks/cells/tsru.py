@@ -52,6 +52,9 @@ class TSRU(Cell):
     def configured(cls, channels: int, config: GeneratorConfig) -> Self:
         return cls(channels, config.cell_activation, config.cell_warp)
 
+    def keep_state(self, bias: float) -> None:
+        self._raise(motion.WIDTH, bias)  # u
+
     def stepper(self, state: Tensor) -> Step:
         return partial(self._step, warp=self.warp(state))
 
@@ -107,6 +110,9 @@ class TSRUS(TSRU):
         self.update = nn.Parameter(torch.empty(channels, channels, 3, 3))  # u's half for c
         self.update_bias = nn.Parameter(torch.zeros(channels))
         orthogonal(*self.warped.data.chunk(2), self.update.data)
+
+    def keep_state(self, bias: float) -> None:
+        self.update_bias.data += bias
 
     def mixed(self, x: Tensor, from_h: Tensor, h: Tensor, moved: Tensor) -> Tensor:
         for_c, for_u = F.conv2d(moved, self.warped, padding=1).chunk(2, dim=1)
