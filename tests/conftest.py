@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +13,11 @@ import numpy as np
 import pytest
 
 from db.engine import Catalogue, create
+
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as in a script's background: what is started would ignore Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FOOTAGE = Path(os.environ.get("STILLFLOW_FOOTAGE", Path(__file__).parents[2] / "shared" / "videos"))
 
