@@ -14,9 +14,7 @@ import pytest
 
 from db.engine import Catalogue, create
 
-if (
-    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-):  # in a script's background: children would ignore Ctrl-C
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a script's background: children would ignore Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FOOTAGE = Path(os.environ.get("STILLFLOW_FOOTAGE", Path(__file__).parents[2] / "shared" / "videos"))
