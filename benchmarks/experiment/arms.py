@@ -10,8 +10,8 @@ from modeling.config import Config, apply_overrides
 from modeling.networks import build_generator
 
 # The tiny preset with what two CPU cores can afford, the same for all arms. The thesis trained at 3e-4 with batch 8
-# (DVD-GAN-S: 128), two discriminator passes, and whole frames before D_T. Chosen by trials of `style` alone, one seed and
-# a few hundred steps each, which rank little.
+# (DVD-GAN-S: 128), two discriminator passes, and whole frames before D_T. Chosen by trials of `style` alone, one seed
+# and a few hundred steps each, which rank little.
 BASE = (
     "training.schedule=constant",  # a budget in minutes has no last step that a cosine could aim at
     "training.batch=2",
