@@ -5,8 +5,9 @@
 Drives a real review in headless Chromium, on a throw-away data set. Medians. `--after 1000` begins with the 1,001st
 batch: as many are confirmed before. The prototype of the grid, where its folder is there, is driven in the same run.
 Also tells how much memory the browser's processes took more after the batches, and the page's script heap
-(`--batches 200 --clicks 2`). The browser keeps compiling what runs often for the first hundred batches, which the heap
-counts: `--interpreted` runs the page's scripts without compilers, and what it then grows by is what the page keeps.
+(`--batches 200 --clicks 2 --composited`). The browser keeps compiling what runs often for the first hundred batches,
+which the heap counts: `--interpreted` runs the page's scripts without compilers, and what it then grows by is what the
+page keeps.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ from db.engine import open_catalogue
 from tests.browser.review_dataset import make_dataset
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+# As with a graphics card, in software. Without it Chromium keeps up to some 400 MB of frames that it has shown.
+COMPOSITED = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 NO_COMPILERS = "--js-flags=--no-opt --no-maglev --no-sparkplug"
 ROWS = {  # name, unit -> target
     "click to visible mark, frames": 2.0,
@@ -171,7 +174,14 @@ def _review(page: Page, batches: int, clicks: int, watch: float) -> dict[str, li
 
 
 def measure(
-    batches: int, clicks: int, watch: float, after: int, prototype: Path | None, *, interpreted: bool = False
+    batches: int,
+    clicks: int,
+    watch: float,
+    after: int,
+    prototype: Path | None,
+    *,
+    interpreted: bool = False,
+    composited: bool = False,
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Run the review; returns its medians, and the prototype's."""
     saved: list[float] = []
@@ -187,7 +197,9 @@ def measure(
         review.start()
         there.wait(60)
         chromium = os.environ.get("STILLFLOW_CHROMIUM") or shutil.which("chromium")
-        flags = [*FLAGS, NO_COMPILERS] if interpreted else FLAGS
+        flags = [*FLAGS, NO_COMPILERS] if interpreted else list(FLAGS)
+        if composited:
+            flags = [*(flag for flag in flags if flag != "--disable-gpu"), *COMPOSITED]
         browser = driver.chromium.launch(executable_path=chromium, headless=True, args=flags)
         page = browser.new_page(viewport={"width": 1400, "height": 900})
         page.goto(address[0])
@@ -227,6 +239,7 @@ def main() -> None:
     parser.add_argument("--watch", type=float, default=2.0, help="seconds that each batch is looked at")
     parser.add_argument("--after", type=int, default=0, help="batches confirmed before the first one measured")
     parser.add_argument("--interpreted", action="store_true", help="without compilers: for the heap, not for times")
+    parser.add_argument("--composited", action="store_true", help="pages put together as with a graphics card")
     parser.add_argument("--prototype", type=Path, help="folder of the prototype")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -238,6 +251,7 @@ def main() -> None:
         options.after,
         prototype,
         interpreted=options.interpreted,
+        composited=options.composited,
     )
     if options.json:
         print(json.dumps({"grid": medians, "prototype": before}))
