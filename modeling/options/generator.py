@@ -10,7 +10,8 @@ from modeling.parsing import require
 
 GeneratorKind = Literal["style", "dvdgan-s", "mocogan", "tgan"]
 CellName = Literal["convgru", "convlstm", "trajgru", "k-trajgru", "tsru-c", "tsru-p", "tsru-s"]
-STYLE_ONLY = ("style_mixing", "blur")  # options of the style blocks, refused elsewhere
+# Options of the style generator with what stands for "not asked for": refused elsewhere, where nothing reads them.
+STYLE_ONLY = {"style_mixing": 0.0, "blur": False, "style_activation": "sigmoid", "to_rgb_kernel": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +79,8 @@ class GeneratorConfig:
             "generator.encoder_norm must be none where generator.context_frames=0: there is no encoder",
         )
         if self.kind != "style":
-            for name in STYLE_ONLY:
-                require(not getattr(self, name), f"generator.{name} is an option of generator.kind=style alone")
+            for name, default in STYLE_ONLY.items():
+                require(getattr(self, name) == default, f"generator.{name} is an option of generator.kind=style alone")
             require(self.block == "modulated", "generator.block is an option of generator.kind=style alone")
         if self.kind in ("mocogan", "tgan"):
             require(

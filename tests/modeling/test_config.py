@@ -169,3 +169,9 @@ def test_a_short_sequence_is_warned_about(frames: int, warned: bool) -> None:
 @pytest.mark.parametrize(("resolution", "depth"), [(64, 4), (128, 5), (32, 3)])
 def test_depth_is_eq_3_13(resolution: int, depth: int) -> None:
     assert next(c for c in presets.PRESETS.values() if c.resolution == resolution).depth == depth
+
+
+@pytest.mark.parametrize("override", ["style_activation=none", "to_rgb_kernel=3", "blur=on", "style_mixing=0.5"])
+def test_options_of_style_are_refused_where_nothing_reads_them(override: str) -> None:
+    with pytest.raises(ConfigError, match=r"is an option of generator\.kind=style alone"):
+        apply_overrides(TINY, ["generator.kind=dvdgan-s", f"generator.{override}"])
