@@ -4,16 +4,12 @@
 
 Drives a real review in headless Chromium, on a throw-away data set. Medians. `--after 1000` begins with the 1,001st
 batch: as many are confirmed before. The prototype of the grid, where its folder is there, is driven in the same run.
-Also tells how much memory the browser's processes took more after the batches, and the page's script heap
-(`--batches 200 --clicks 2 --composited`). The browser keeps compiling what runs often for the first hundred batches,
-which the heap counts: `--interpreted` runs the page's scripts without compilers, and what it then grows by is what the
-page keeps.
+What the browser's memory does over many batches, `benchmarks/annotation_memory.py` tells.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import statistics
 import sys
@@ -41,17 +37,12 @@ from db.engine import open_catalogue
 from tests.browser.review_dataset import make_dataset
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-# As with a graphics card, in software. Without it Chromium keeps up to some 400 MB of frames that it has shown.
-COMPOSITED = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-NO_COMPILERS = "--js-flags=--no-opt --no-maglev --no-sparkplug"
 ROWS = {  # name, unit -> target
     "click to visible mark, frames": 2.0,
     "click to visible mark, ms": 33.0,
     "click to saved by Python, ms": 50.0,
     "click to Python's confirmation shown, ms": 150.0,
     "Enter to next batch playing, ms": 250.0,
-    "memory of the browser, growth": 0.10,
-    "script heap of the page, growth": 0.10,
 }
 # Notes, in the page, when things are first seen: a mark and its confirmation after a click, a video after Enter.
 PROBE = """() => {
@@ -112,36 +103,6 @@ def _wait(page: Page, condition: str, argument: object = None) -> None:
     page.wait_for_function(condition, arg=argument, timeout=30_000)
 
 
-def _heap(page: Page) -> float:
-    """Bytes of the page's script heap, after a collection."""
-    session = page.context.new_cdp_session(page)
-    session.send("HeapProfiler.collectGarbage")
-    session.send("Performance.enable")
-    metrics = {metric["name"]: metric["value"] for metric in session.send("Performance.getMetrics")["metrics"]}
-    session.detach()
-    return float(metrics["JSHeapUsedSize"])
-
-
-def _browser_memory() -> float:
-    """Bytes of all processes of the browser that this process started, shared pages counted once (PSS)."""
-    parents, names = {}, {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it has ended meanwhile
-            name, _, rest = (folder / "stat").read_text().partition("(")[2].rpartition(")")
-            pid = int(folder.name)
-            parents[pid], names[pid] = int(rest.split()[1]), name
-    total = 0.0
-    for pid, name in names.items():
-        ancestor = pid
-        while ancestor > 1 and ancestor != os.getpid():
-            ancestor = parents.get(ancestor, 0)
-        if ancestor == os.getpid() and "chrom" in name:
-            with contextlib.suppress(OSError):
-                lines = (Path("/proc") / str(pid) / "smaps_rollup").read_text().splitlines()
-                total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
-    return total
-
-
 def _confirmed_before(folder: Path, batches: int, size: int = 25) -> None:
     """Judge that many batches without a page."""
     with open_catalogue(folder) as catalogue:
@@ -154,8 +115,7 @@ def _confirmed_before(folder: Path, batches: int, size: int = 25) -> None:
 
 
 def _review(page: Page, batches: int, clicks: int, watch: float) -> dict[str, list[Any]]:
-    """Click through some batches; returns what the page noted, and its heap and the browser's memory after each."""
-    heaps, browser = [], []
+    """Click through some batches; returns what the page noted."""
     for _ in range(batches):
         token = page.evaluate("document.querySelector('.sf-grid').dataset.token")
         for cell in range(clicks):
@@ -167,21 +127,12 @@ def _review(page: Page, batches: int, clicks: int, watch: float) -> dict[str, li
         page.keyboard.press("Enter")
         _wait(page, "(count) => probe.enters.length > count", count)
         _wait(page, "(old) => document.querySelector('.sf-status').dataset.token !== old", token)
-        heaps.append(_heap(page))
-        browser.append(_browser_memory())
     probe: dict[str, list[Any]] = page.evaluate("probe")
-    return {**probe, "heaps": heaps, "browser": browser}
+    return probe
 
 
 def measure(
-    batches: int,
-    clicks: int,
-    watch: float,
-    after: int,
-    prototype: Path | None,
-    *,
-    interpreted: bool = False,
-    composited: bool = False,
+    batches: int, clicks: int, watch: float, after: int, prototype: Path | None
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Run the review; returns its medians, and the prototype's."""
     saved: list[float] = []
@@ -197,10 +148,7 @@ def measure(
         review.start()
         there.wait(60)
         chromium = os.environ.get("STILLFLOW_CHROMIUM") or shutil.which("chromium")
-        flags = [*FLAGS, NO_COMPILERS] if interpreted else list(FLAGS)
-        if composited:
-            flags = [*(flag for flag in flags if flag != "--disable-gpu"), *COMPOSITED]
-        browser = driver.chromium.launch(executable_path=chromium, headless=True, args=flags)
+        browser = driver.chromium.launch(executable_path=chromium, headless=True, args=FLAGS)
         page = browser.new_page(viewport={"width": 1400, "height": 900})
         page.goto(address[0])
         _wait(page, "() => { const v = document.querySelector('.sf-grid video'); return v && !v.paused; }")
@@ -219,16 +167,8 @@ def measure(
         "click to saved by Python, ms": statistics.median(b - a["at"] for a, b in zip(marks, saved, strict=True)),
         "click to Python's confirmation shown, ms": statistics.median(probe["confirmed"]),
         "Enter to next batch playing, ms": statistics.median(probe["enters"]),
-        "memory of the browser, growth": _growth(probe["browser"]),
-        "script heap of the page, growth": _growth(probe["heaps"]),
     }
     return ours, before
-
-
-def _growth(sizes: list[float]) -> float:
-    """Of the last five to the first five, after a tenth in which the page warms up."""
-    settled = sizes[len(sizes) // 10 :]
-    return statistics.median(settled[-5:]) / statistics.median(settled[:5]) - 1
 
 
 def main() -> None:
@@ -238,21 +178,12 @@ def main() -> None:
     parser.add_argument("--clicks", type=int, default=10, help="clicks a batch, at most 13")
     parser.add_argument("--watch", type=float, default=2.0, help="seconds that each batch is looked at")
     parser.add_argument("--after", type=int, default=0, help="batches confirmed before the first one measured")
-    parser.add_argument("--interpreted", action="store_true", help="without compilers: for the heap, not for times")
-    parser.add_argument("--composited", action="store_true", help="pages put together as with a graphics card")
     parser.add_argument("--prototype", type=Path, help="folder of the prototype")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     prototype = options.prototype or (annotation_prototype.FOLDER if annotation_prototype.FOLDER.is_dir() else None)
-    medians, before = measure(
-        options.batches,
-        min(13, options.clicks),
-        options.watch,
-        options.after,
-        prototype,
-        interpreted=options.interpreted,
-        composited=options.composited,
-    )
+    clicks = min(13, options.clicks)
+    medians, before = measure(options.batches, clicks, options.watch, options.after, prototype)
     if options.json:
         print(json.dumps({"grid": medians, "prototype": before}))
         return
@@ -260,8 +191,7 @@ def main() -> None:
     for name, target in ROWS.items():
         peer = f"{before[name]:11.0f}{medians[name] / before[name]:7.2f}" if name in before else f"{'-':>11}{'-':>7}"
         verdict = "" if medians[name] <= target else "  missed"
-        digits = 3 if target < 1 else 0 if target.is_integer() else 1
-        print(f"{name:42}{medians[name]:8.{max(digits, 1)}f}{target:8.{digits}f}{peer}{verdict}")
+        print(f"{name:42}{medians[name]:8.1f}{target:8.0f}{peer}{verdict}")
 
 
 if __name__ == "__main__":

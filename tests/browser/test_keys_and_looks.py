@@ -119,18 +119,20 @@ def test_a_rested_mouse_enlarges_the_clip_and_then_plays_all_its_frames(
     with annotating(Path(folder), *ADA) as running:
         page = new_page(running.address)
         _hover(page, 2)
-        page.wait("() => document.querySelector('.sf-look canvas')")
+        page.wait("() => document.querySelector('.sf-look .sf-part')")
         grid, look = (page.tab.locator(name).bounding_box() for name in (".sf-grid", ".sf-look"))
         cell = page.tab.locator('.sf-cell[data-cell="2"]').bounding_box()
         assert look["width"] > 2 * cell["width"]
         assert look["x"] >= grid["x"] - 1 and look["y"] >= grid["y"] - 1
         assert look["x"] + look["width"] <= grid["x"] + grid["width"] + 1
-        # The enlarged pixels are the mosaic's: they move, and are those of the cell, not black.
-        drawn = """() => { const c = document.querySelector('.sf-look canvas');
-            return [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data].reduce((a, b) => a + b) }"""
-        assert page.ask(drawn) > 1_000_000
+        # The enlarged part is the cell's own, corner on corner.
+        part = page.tab.locator(".sf-look .sf-part").bounding_box()
+        scale = part["width"] / grid["width"]
+        assert part["x"] + (cell["x"] - grid["x"]) * scale == pytest.approx(look["x"] + 2, abs=2)
+        assert part["y"] + (cell["y"] - grid["y"]) * scale == pytest.approx(look["y"] + 2, abs=2)
         # Then the clip itself, with the source's 25 frames a second.
-        page.wait("() => { const v = document.querySelector('.sf-look video'); return v && v.currentTime > 0 }")
+        page.wait("() => document.querySelector('.sf-look video:not(.sf-part)')?.currentTime > 0")
+        page.wait("() => !document.querySelector('.sf-look .sf-part')")
         assert page.ask("document.querySelector('.sf-look video').videoWidth") == 480
         frames = page.ask(
             """() => new Promise(done => { const v = document.querySelector('.sf-look video');
