@@ -25,17 +25,18 @@ from benchmarks.experiment.command import Experiment, parser_of, run_experiment 
 MINUTES = 3.0
 BASE = "base"
 CHOICES = {
+    "loss wgan-gp": ("training.loss=wgan-gp",),
     "loss hinge, R1": ("training.loss=hinge",),
-    "loss rpgan-r1r2": ("training.loss=rpgan-r1r2",),
-    "penalty at every 4th pass": ("training.penalty_every=4",),
+    "penalty at every pass": ("training.penalty_every=1",),
     "penalty at every 16th pass": ("training.penalty_every=16",),
     "DiffAugment": ("training.augment=[color, translation, cutout]",),
     "no moving average": ("training.ema_decay=null",),
     "no noise": ("generator.noise=false",),
+    "no bias to keep the state": ("generator.keep_bias=0",),
     "cell tsru-c": ("generator.cell=tsru-c",),
     "cell convlstm": ("generator.cell=convlstm",),
     "two D passes": ("training.d_passes=2",),
-    "D_T on whole frames": ("d_t.pool=1",),
+    "D_T on pooled frames": ("d_t.pool=2",),
     "lr 3e-4": ("training.lr=3e-4",),
 }
 
