@@ -8,7 +8,12 @@ from typing import Literal, overload
 import torch
 
 from modeling.errors import UsageError
+from modeling.metrics.extractors.i3d import I3D, I3DExtractor
+from modeling.metrics.extractors.inception import Inception, InceptionExtractor
 from modeling.metrics.extractors.interface import Extractor, PairDistance, WeightsError
+from modeling.metrics.extractors.lpips import Backbone, Heads, Lpips
+from modeling.metrics.extractors.proxy import ProxyExtractor
+from modeling.metrics.extractors.weights import find, load, weights_folder
 
 __all__ = ["Extractor", "PairDistance", "WeightsError", "load_extractor"]
 
@@ -28,7 +33,16 @@ def load_extractor(name: str, folder: Path | None, device: torch.device) -> Extr
     is none of `NAMES`.
     """
     if name == "proxy":
-        from modeling.metrics.extractors.proxy import ProxyExtractor
-
         return ProxyExtractor(device)
-    raise UsageError(f"no extractor is called {name!r}; there are {', '.join(NAMES)}")
+    if name not in NAMES:
+        raise UsageError(f"no extractor is called {name!r}; there are {', '.join(NAMES)}")
+    folder = weights_folder(folder)
+    if name == "lpips":
+        (backbone, first), (heads, second) = (load(*find(folder, f"lpips-{part}")) for part in ("backbone", "heads"))
+        assert isinstance(backbone, Backbone) and isinstance(heads, Heads)
+        return Lpips(backbone, heads, f"{first} {second}", device)
+    network, digest = load(*find(folder, name))
+    if isinstance(network, I3D):
+        return I3DExtractor(network, digest, device)
+    assert isinstance(network, Inception)
+    return InceptionExtractor(network, digest, device)

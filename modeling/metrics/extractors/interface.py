@@ -62,7 +62,7 @@ class PairDistance(Protocol):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the weight files, hexadecimal, in the order of `facts`."""
+        """SHA-256 of the backbone file and of the heads file."""
 
     @property
     def facts(self) -> Mapping[str, str]:
