@@ -6,7 +6,7 @@
 Each arm is trained through the real training loop on the same draws of the same clips, with the same discriminators,
 batch and options (`benchmarks/experiment/arms.py`); DVD-GAN-S had a batch of 128 in the thesis, which no CPU affords:
 here both have the same small one. Scores are of the test split, of scenes that no training clip shows. Equal clips: at
-N steps. Equal time: after M minutes of training, scoring left out. With both, a run goes on until it has both.
+N steps. Equal time: after M minutes of one core, scoring left out. With both, a run goes on until it has both.
 
 The same command goes on where it was stopped. `--report` only makes the report of what is there.
 In DIR: `report.md`, `report.json`, `curves.png`, `strips-*.png`, and a folder a run.
@@ -53,7 +53,7 @@ def report(experiment: Experiment) -> str:
         views[f"Equal clips: after {steps} steps"] = ("clips", lambda records: summary.at_steps(records, steps))
     if experiment.budget.minutes is not None:
         minutes = experiment.budget.minutes
-        views[f"Equal time: after {minutes:g} minutes of training"] = (
+        views[f"Equal time: after {minutes:g} minutes of one core"] = (
             "time", lambda records: summary.at_time(records, minutes),
         )  # fmt: skip
     untrained = {f"{name}, untrained": [each[0] for each in seeds if each] for name, seeds in found.items()}

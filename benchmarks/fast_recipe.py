@@ -5,7 +5,7 @@
 
 The base is the one of `compare_generators.py` with `style`. Each arm differs in one choice: loss, how often the penalty
 is taken, DiffAugment, moving average, noise, recurrent cell, discriminator passes, D_T's pool, rate. All have the same
-minutes of training, so a choice that makes steps slower pays for it. The same command goes on where it was stopped.
+minutes of one core, so a choice that makes steps slower pays for it. The same command goes on where it was stopped.
 In DIR: `report.md`, `report.json`, `curves.png`, and a folder a run.
 """
 
@@ -59,7 +59,7 @@ def report(experiment: Experiment) -> str:
 
     rows = {name: [each for each in map(pick, seeds) if each is not None] for name, seeds in found.items()}
     rows = {name: records for name, records in rows.items() if records}
-    budget = f"{minutes:g} minutes of training" if minutes is not None else f"{steps} steps"
+    budget = f"{minutes:g} minutes of one core" if minutes is not None else f"{steps} steps"
     lines = ["# What each choice brings", "", *experiment.protocol(), "", f"## After {budget}", ""]
     lines += [summary.table(rows, experiment.references()), ""]
     lines += ["| | s a step | steps | proxy-FD to the base's | motion r to the base's |", "|---|---|---|---|---|"]

@@ -22,7 +22,7 @@ GAP = 2  # pixels
 
 
 def curves(path: Path, arms: Mapping[str, Records], references: Mapping[str, Mapping[str, Any]]) -> None:
-    """A row a score; clips that D was shown to the left, minutes of training to the right. A thin line a seed."""
+    """A row a score; clips that D was shown to the left, minutes of one core to the right. A thin line a seed."""
     figure = _figure(11, 2.6 * len(PANELS))
     panels = np.asarray(figure.subplots(len(PANELS), 2, sharey="row", sharex="col"))
     for row, (score, title) in enumerate(PANELS.items()):
@@ -36,7 +36,7 @@ def curves(path: Path, arms: Mapping[str, Records], references: Mapping[str, Map
                 panels[row, column].set_yscale("log")
         panels[row, 0].set_ylabel(title, color=INK)
     panels[-1, 0].set_xlabel("clips shown to D", color=INK)
-    panels[-1, 1].set_xlabel("minutes of training", color=INK)
+    panels[-1, 1].set_xlabel("minutes of one core", color=INK)
     panels[0, 1].legend(frameon=False, fontsize=8)
     _save(figure, path)
 

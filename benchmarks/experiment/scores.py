@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from modeling.data.windows import ClipSet, DataError, open_clips, to_float, to_uint8
-from modeling.evaluate import motion_map, pearson
+from modeling.evaluation.scores import motion_map, pearson
 from modeling.metrics.frechet import frechet_distance
 from modeling.metrics.proxy import ProxyFeatures
 from modeling.metrics.psnr import psnr

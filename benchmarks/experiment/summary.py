@@ -28,7 +28,7 @@ def at_steps(records: Sequence[Record], steps: int) -> Record | None:
 
 
 def at_time(records: Sequence[Record], minutes: float) -> Record | None:
-    """The first evaluation after so many minutes of training; None where the run has not come that far."""
+    """The first evaluation after so many minutes of one core; None where the run has not come that far."""
     aim = CLOSE_ENOUGH * 60 * minutes
     return next((record for record in records if record["seconds"] >= aim), None)
 

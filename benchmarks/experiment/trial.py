@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 
 from benchmarks.experiment.scores import HeldOut
 from modeling.config import Config, apply_overrides
-from modeling.files import atomic_file, write_text
+from modeling.files import atomic_file, read_json, write_json, write_text
 from modeling.inference import load_trained
 from modeling.networks import build_generator
 from modeling.runs.folder import RunFolder
@@ -25,7 +26,7 @@ CLOSE_ENOUGH = 0.99  # of the time budget: a step more or less
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """How long a run is: so many steps, so many minutes of training, or until both are reached."""
+    """How long a run is: so many steps, so many minutes of one core, or until both are reached."""
 
     steps: int | None
     minutes: float | None
@@ -74,18 +75,35 @@ class Trial:
     def strip_file(self, step: int) -> Path:
         return self.folder / "strips" / f"step-{step:08d}.npy"
 
+    @property
+    def stretches_file(self) -> Path:
+        return self.folder / "stretches.json"
+
+    def stretches(self) -> dict[int, float]:
+        """Step at which a stretch of training ended -> processor seconds of all training up to it."""
+        if not self.stretches_file.exists():
+            return {}
+        held = read_json(self.stretches_file, "remove the run's folder")
+        return {int(step): float(seconds) for step, seconds in held.items()}
+
     def progress(self) -> tuple[int, float]:
-        """Steps that are safe in a checkpoint, and the seconds that they took, scoring and saving left out."""
+        """Steps that are safe in a checkpoint, and the processor seconds that they took, scoring left out.
+
+        Of the processor, so that what else the machine does favours no arm. Steps of a stretch that was killed count
+        by the clock.
+        """
         saved = RunFolder(self.run).checkpoints.all()
         if not saved:
             return 0, 0.0
-        step, seconds = saved[-1][0], 0.0
+        step, stretches = saved[-1][0], self.stretches()
+        told = max((end for end in stretches if end <= step), default=0)
+        seconds = stretches.get(told, 0.0)
         for line in RunFolder(self.run).metrics_file.read_text().splitlines():
             try:
                 record = json.loads(line)
             except ValueError:
                 continue
-            seconds += record["seconds"] if record["step"] <= step else 0.0
+            seconds += record["seconds"] if told < record["step"] <= step else 0.0
         return step, seconds
 
 
@@ -111,7 +129,11 @@ def run_trial(trial: Trial, data: Path, held: HeldOut, budget: Budget, say: Call
             checkpoint_every=max(50, budget.every),
             sample_every=10**9,
         )
+        began = time.process_time()
         result = train(request)
+        spent = seconds + time.process_time() - began
+        ended = RunFolder(trial.run).checkpoints.all()[-1][0]
+        write_json(trial.stretches_file, {**trial.stretches(), ended: round(spent, 2)})
         if result.signal is not None:
             return result.signal
 
