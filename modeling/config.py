@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
+from modeling.options.checking import ChecksConfig
 from modeling.options.discriminators import (
     Decomposition,
     SpatialDiscriminatorConfig,
@@ -20,6 +21,7 @@ from modeling.options.training import ClipConfig, TrainingConfig
 from modeling.parsing import ConfigError, build, option_paths, plain, require, unknown_option
 
 __all__ = [
+    "ChecksConfig",
     "ClipConfig",
     "Config",
     "ConfigError",
@@ -46,6 +48,7 @@ class Config:
     d_s: SpatialDiscriminatorConfig
     d_t: TemporalDiscriminatorConfig
     training: TrainingConfig
+    checks: ChecksConfig = field(default_factory=ChecksConfig)
 
     def __post_init__(self) -> None:
         R = self.resolution

@@ -1,74 +1,186 @@
-"""`modeling evaluate`: held-out clips against what a run makes of their first frame."""
+"""`modeling evaluate`: held-out clips against what a run, or any model's videos, make of their first frames."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import click
 from rich.console import Console
 from rich.progress import Progress
 
-from modeling.commands.common import checkpoint_option, device_option, json_option, report, run_option, say
+from db.shards import ShardReader, read_manifest
+from modeling.commands.common import checkpoint_option, device_option, json_option, report, say
 from modeling.data.conditions import open_for, remarks_on
-from modeling.evaluate import as_markdown, shown
-from modeling.evaluate import evaluate as evaluate_clips
+from modeling.data.windows import ClipSet, DataError, open_clips
+from modeling.errors import UsageError
+from modeling.evaluation.names import METRICS, parse
+from modeling.evaluation.picture import draw
+from modeling.evaluation.pipeline import LONGEST_CURVE, EvaluationRequest
+from modeling.evaluation.pipeline import evaluate as evaluate_clips
+from modeling.evaluation.protocol import Name, Reference
+from modeling.evaluation.report import as_lines, as_markdown, motion_lines
 from modeling.files import write_json, write_text
-from modeling.inference import choose_device, load_trained
+from modeling.inference import Trained, choose_device, load_trained
+
+SAMPLE_FRAMES = 25  # of a clip where no run says it
 
 
 @click.command()
-@run_option
+@click.option("--run", type=click.Path(path_type=Path), metavar="DIR", help="The run folder, such as runs/name.")
 @click.option("--data", type=click.Path(path_type=Path), required=True, metavar="DIR", help="The folder of shards.")
 @click.option("--split", type=click.Choice(["test", "val", "train"]), default="test", show_default=True)
+@click.option(
+    "--metrics",
+    metavar="LIST",
+    help=f"With commas, of {', '.join(METRICS)}.  [default: all whose weights are there]",
+)
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The folder of published weights.  [default: STILLFLOW_WEIGHTS]",
+)
 @click.option("--frames", type=click.IntRange(min=2), help="Frames of a clip, the input counted.  [default: the run's]")
+@click.option(
+    "--curve-frames",
+    type=click.IntRange(min=2, max=LONGEST_CURVE),
+    metavar="N",
+    help="Generate so many for the curves over frames, beyond where the real clips end.  [default: --frames]",
+)
+@click.option("--futures", type=click.IntRange(min=1), default=1, show_default=True, metavar="K", help="Of each image.")
+@click.option(
+    "--samples",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Score any model's videos: MP4s named as the clips' ids, input frames counted.",
+)
+@click.option(
+    "--given",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Input frames at the head of --samples, where no --run says it.",
+)
+@click.option(
+    "--reference",
+    type=click.Choice(["pooled", "same-step"]),
+    default="pooled",
+    show_default=True,
+    help="What the distance of each frame is to: real frames of all steps, or of the same one.",
+)
+@click.option(
+    "--protocol",
+    type=click.Choice(["standard", "as-published"]),
+    default="standard",
+    show_default=True,
+    help="as-published counts frame 0 and stretches each frame to its own minimum and maximum, as the thesis did.",
+)
 @click.option("--limit", type=click.IntRange(min=1), metavar="CLIPS", help="Only the first so many clips.")
 @click.option("--motion", is_flag=True, help="Also say whether samples move where the real clips move.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the noise.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of noise, blends, intervals.")
+@click.option(
+    "--draws", type=click.IntRange(min=0), default=200, show_default=True, help="Of the bootstrap; 0: no intervals."
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="DIR", help="For the report.  [default: RUN/evaluation]"
+)
 @checkpoint_option
 @device_option
 @json_option
 def evaluate(
-    run: Path,
+    run: Path | None,
     data: Path,
     split: str,
+    metrics: str | None,
+    weights: Path | None,
     frames: int | None,
+    curve_frames: int | None,
+    futures: int,
+    samples: Path | None,
+    given: int,
+    reference: str,
+    protocol: str,
     limit: int | None,
     motion: bool,
     seed: int,
+    draws: int,
+    out: Path | None,
     checkpoint: Path | None,
     device: str,
     as_json: bool,
 ) -> None:
-    """Score a run's clips against their true future (PSNR, SSIM), beside the copied input frame."""
-    trained = load_trained(run, choose_device(device), checkpoint)
-    frames = frames or trained.config.frames
-    clips = open_for(trained.config, data, split, frames=frames)
+    """Score a run's clips, or --samples, against the real ones: against their true future and as a set.
+
+    Beside the model stand the copied input frame, blends of training clips, and the real clips against themselves.
+    What is taken of the clips is kept, so that a second call is quick and says the same.
+    """
+    if run is None and samples is None:
+        raise UsageError("give --run (a run folder), --samples (a folder of videos), or both")
+    asked = None if metrics is None else parse(metrics)
+    where = choose_device(device)
+    trained = None if run is None else load_trained(run, where, checkpoint)
+    frames = frames or (SAMPLE_FRAMES if trained is None else trained.config.frames)
+    clips = _clips(trained, data, split, frames)
     for remark in remarks_on(clips, frames):
         say(remark)
+    home = run if run is not None else samples
+    assert home is not None
+    target = _target(out or home / "evaluation", split, trained, protocol)
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("evaluating", total=None)
         scores = evaluate_clips(
-            trained,
-            clips,
-            frames=frames,
-            seed=seed,
-            motion=motion,
-            limit=limit,
+            EvaluationRequest(
+                clips=clips,
+                frames=frames,
+                trained=trained,
+                samples=samples,
+                given=given,
+                metrics=asked,
+                weights=weights,
+                futures=futures,
+                curve_frames=curve_frames,
+                seed=seed,
+                motion=motion,
+                limit=limit,
+                reference=cast(Reference, reference),
+                protocol=cast(Name, protocol),
+                draws=draws,
+                device=where,
+                keep=target.parent / "features",
+            ),
+            say=say,
             done=lambda done, total: progress.update(task, completed=done, total=total),
         )
-    target = run / "evaluation" / f"{split}-step-{trained.step:08d}.json"
     write_json(target, scores)
-    write_text(target.with_suffix(".md"), as_markdown(scores, run))
-    protocol = scores["protocol"]
-    lines = [f"{protocol['n']} clips of split {split}, {protocol['scored_frames']} frames each, step {trained.step}:"]
-    for title, key in (("model", "model"), ("input frame copied", "copied_frame")):
-        lines.append(f"  {title:20} PSNR {shown(scores[key]['psnr'], 2)} dB, SSIM {shown(scores[key]['ssim'], 4)}")
-    if motion:
-        named = {"trained": "model", "untrained": "before training", "copied_frame": "input frame copied"}
-        lines.append("motion, correlation with the real clips':")
-        for key, title in named.items():
-            moving = scores["motion"][key]
-            lines.append(f"  {title:20} r {shown(moving['r'], 3)}, mean of clips {shown(moving['r_mean_of_clips'], 3)}")
-    lines.append(f"written: {target} and {target.with_suffix('.md').name}")
-    content = {**scores, "report": str(target)}
-    report(as_json, content, lines, next_command=f"modeling animate --run {run} --out animated IMAGE...")
+    picture = target.with_suffix(".png")
+    drawn = draw(scores, picture)
+    write_text(target.with_suffix(".md"), as_markdown(scores, home.name, picture.name if drawn else None))
+    facts = scores["protocol"]
+    step = "" if facts["step"] is None else f", step {facts['step']}"
+    lines = [f"{facts['n']} clips of split {split}, {facts['scored_frames']} frames each{step}:"]
+    lines += [*as_lines(scores), *motion_lines(scores)]
+    beside = f"{target.with_suffix('.md').name}" + (f" and {picture.name}" if drawn else "")
+    lines.append(f"written: {target}, {beside}")
+    follows = f"modeling animate --run {run} --out animated IMAGE..." if run is not None else None
+    report(as_json, {**scores, "report": str(target)}, lines, next_command=follows)
+
+
+def _clips(trained: Trained | None, data: Path, split: str, frames: int) -> ClipSet:
+    """The split's clips that are long enough, with what the model is given."""
+    if trained is not None:
+        return open_for(trained.config, data, split, frames=frames)
+    if not data.is_dir():
+        raise DataError(f"{data} is no folder; --data takes the folder of shards that curate export made")
+    sides = {entry.file for entry in read_manifest(data).shards if entry.split == split}
+    if not sides:
+        raise DataError(f"split {split} of {data} is empty: export clips (`curate split`, `curate export`)")
+    with ShardReader(data / sorted(sides)[0]) as reader:
+        side = reader.height
+    return open_clips(data, split, resolution=side, frames=frames)
+
+
+def _target(folder: Path, split: str, trained: Trained | None, protocol: str) -> Path:
+    """The report's JSON; one under another protocol does not take its place."""
+    name = split if trained is None else f"{split}-step-{trained.step:08d}"
+    return folder / f"{name}{'' if protocol == 'standard' else '-' + protocol}.json"

@@ -12,7 +12,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -35,10 +35,10 @@ REPORTED_PACKAGES = ("stillflow", "torch", "numpy", "h5py", "av", "opencv-python
 # What a run may be continued with although its config.yaml says otherwise: how far it goes.
 # Temp files of `modeling.files` that a killed training left.
 LEFT_BY_A_KILL = re.compile(
-    r"\.(step-|model\.|config\.|environment\.|metrics\.|outliers\.|gradient-norms\.|latest)[^ ]*-\w{8}\.(tmp|mp4)"
+    r"\.(step-|best|model\.|config\.|environment\.|metrics\.|outliers\.|gradient-norms\.|latest)[^ ]*-\w{8}\.(tmp|mp4)"
 )
 ENVIRONMENT_IS_LOST = "remove the run folder and train anew"
-STEPS, SCHEDULE = "training.steps", "training.schedule_steps"
+STEPS, SCHEDULE, CHECKS = "training.steps", "training.schedule_steps", "checks."
 
 
 class RunError(UsageError):
@@ -110,7 +110,7 @@ class RunFolder:
     def check_config(self, asked: Config) -> None:
         """RunError naming the keys in which `asked` differs from the run's own configuration, where it has one.
 
-        Only the length may change: more steps, or a longer schedule.
+        Only the length may change (more steps, or a longer schedule) and what is looked at on the way (`checks`).
         """
         if not self.config_file.exists():
             if self.checkpoints.all():
@@ -121,7 +121,7 @@ class RunFolder:
         differing = [
             f"{key} ({held.get(key)} in the run, {wanted.get(key)} asked for)"
             for key in dict.fromkeys([*held, *wanted])
-            if held.get(key) != wanted.get(key) and key not in free
+            if held.get(key) != wanted.get(key) and key not in free and not key.startswith(CHECKS)
         ]
         if differing:
             raise RunError(
@@ -130,11 +130,15 @@ class RunFolder:
             )
 
     def record_config(self, config: Config) -> None:
-        """Write config.yaml where the run is new or is to become longer."""
+        """Write config.yaml where the run is new, is to become longer, or is looked at in another way."""
         if self.config_file.exists():
-            held = self.read_config().training
-            if config.training.steps <= held.steps and config.training.schedule_steps == held.schedule_steps:
+            held = self.read_config()
+            shorter = config.training.steps <= held.training.steps
+            same_schedule = config.training.schedule_steps == held.training.schedule_steps
+            if shorter and same_schedule and config.checks == held.checks:
                 return
+            if shorter and same_schedule:
+                config = replace(held, checks=config.checks)
         write_text(self.config_file, yaml.safe_dump(config.to_dict(), sort_keys=False))
 
     def record_environment(

@@ -41,6 +41,7 @@ from modeling.training.step import (
     generator_pass,
     micro_batch_size,
 )
+from modeling.training.validation import Validation
 from modeling.watchers import Watcher
 
 
@@ -105,6 +106,9 @@ def train(
     windows = windows_for(config, train_clips)
     for remark in remarks_on(train_clips, config.frames):
         say(remark)
+    validation = None
+    if config.checks.evaluate_every and processes.first:
+        validation = Validation(config, request.data, request.run, device, say)
 
     with ExitStack() as stack:
         # Run folder: a new one, or one of the same configuration and data.
@@ -181,6 +185,7 @@ def train(
                 sample_every=request.sample_every,
                 milestone_every=request.milestone_every,
                 convergence=request.convergence,
+                validation=validation,
                 watchers=watchers,
                 say=say,
             )

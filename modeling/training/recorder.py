@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 from modeling.config import Config
 from modeling.data.windows import BatchOrder, ClipSet, ClipWindows
 from modeling.networks import Generator
+from modeling.runs.best import BestCheckpoint
 from modeling.runs.curves import read_records
 from modeling.runs.folder import MetricsLog, RunFolder
 from modeling.training.build import Networks, Optimisers
@@ -25,6 +26,7 @@ from modeling.training.convergence import Convergence, ConvergenceWatch
 from modeling.training.outliers import OutlierLog
 from modeling.training.samples import write_sample
 from modeling.training.state import snapshot
+from modeling.training.validation import Score, Validation
 from modeling.watchers import RunStart, Watcher
 
 Record = dict[str, Any]
@@ -86,6 +88,7 @@ class RunRecorder:
         sample_every: int,
         milestone_every: int | None,
         convergence: Convergence | None,
+        validation: Validation | None,
         watchers: Sequence[Watcher],
         say: Callable[[str], None],
     ) -> None:
@@ -102,6 +105,9 @@ class RunRecorder:
         before = read_records(folder.metrics_file)
         self._convergence = None if convergence is None else ConvergenceWatch(convergence, before)
         self._collapse = CollapseWatch(config.training, before)
+        self._validation, self._best = validation, None
+        if validation is not None:
+            self._best = BestCheckpoint(folder, validation.name, higher=validation.higher, before=before)
         self.last: Record | None = None
         start = RunStart(run=folder.path, config=config, metrics_file=folder.metrics_file, first_step=first_step)
         for watcher in watchers:
@@ -119,6 +125,10 @@ class RunRecorder:
             ratio, sampled = self._sample(step), True
             if ratio is not None:
                 record["motion_ratio"] = ratio
+        score: Score | None = None
+        if self._validation is not None and step % self._validation.every == 0:
+            score = self._validation.score(self._shown_generator())
+            record[self._validation.name] = score.value
         self._log.append(record)
         self.last = record
         for watcher in self._watchers:
@@ -130,8 +140,11 @@ class RunRecorder:
             self._say(f"warning: {warning}")
         if self._convergence is not None:
             self._convergence.add(record)
-        if step % self._checkpoint_every == 0:
+        best = score is not None and self._best is not None and self._best.beaten_by(score.value)
+        if step % self._checkpoint_every == 0 or best:
             self._save(step)
+        if best and score is not None and self._best is not None:
+            self._best.keep(step, score.value, score.facts)
 
     def converged(self) -> str | None:
         return None if self._convergence is None else self._convergence.verdict()
@@ -150,11 +163,15 @@ class RunRecorder:
 
     def _sample(self, step: int) -> float | None:
         """Write a sample; how much its clips move against the real ones."""
+        self._sampled = step
+        return write_sample(self._folder.sample_file(step), self._shown_generator(), self._shown_clips, self._config)
+
+    def _shown_generator(self) -> Generator:
+        """The generator that is looked at: averaged where an average is kept."""
         generator = self._networks.generator if self._average is None else self._average.module
         if self._config.training.precision == "fp64":  # inference is float32
             generator = copy.deepcopy(generator).float()
-        self._sampled = step
-        return write_sample(self._folder.sample_file(step), cast(Generator, generator), self._shown_clips, self._config)
+        return cast(Generator, generator)
 
     def _save(self, step: int) -> None:
         self._log.sync()

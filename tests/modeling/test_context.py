@@ -17,7 +17,7 @@ from modeling.data.conditions import NOTHING, Conditions
 from modeling.data.examples import example
 from modeling.data.windows import ClipSet, open_clips
 from modeling.errors import UsageError
-from modeling.evaluate import evaluate
+from modeling.evaluation.pipeline import EvaluationRequest, evaluate
 from modeling.inference import load_trained, roll_out
 from modeling.networks import build_generator
 from modeling.training.draws import draws_for
@@ -255,4 +255,4 @@ def test_it_animates_nothing_and_has_no_future_to_be_scored(
     assert "its clips have no true future to score" in result.output
     clips = open_clips(textures, "test", resolution=32, frames=8)
     with pytest.raises(UsageError, match=r"generator\.context_frames=0"):
-        evaluate(load_trained(free_run, CPU), clips, frames=8, seed=0, motion=False)
+        evaluate(EvaluationRequest(trained=load_trained(free_run, CPU), clips=clips, frames=8))
