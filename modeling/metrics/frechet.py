@@ -1,4 +1,7 @@
-"""Frechet distance between Gaussians fitted to two sets of features (Heusel et al. 2017, Eq. 6)."""
+"""Frechet distance between Gaussians fitted to two sets of features (Heusel et al. 2017, Eq. 6; the thesis's Eq. 4.1).
+
+Letters: N and M samples, B of a batch, D features, R the rank of a covariance.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ def frechet_distance(x_ND: Tensor, y_MD: Tensor) -> float:
 
     x_ND, y_MD: a row a sample, any real type; computed in float64. The last trace is the sum of the singular values of
     A B', A and B being centred features over sqrt(n - 1): no covariance and no matrix square root is formed, so sets
-    smaller than D are no harder than others. Never below 0. ValueError for fewer than two samples, differing widths or
-    values that are not finite.
+    smaller than D are no harder than others. Never below 0. A set of equal rows is a point: its covariance is 0.
+    ValueError for fewer than two samples, differing widths or values that are not finite.
     """
     for name, features in (("x", x_ND), ("y", y_MD)):
         if features.dim() != 2 or len(features) < 2:
@@ -23,7 +26,144 @@ def frechet_distance(x_ND: Tensor, y_MD: Tensor) -> float:
         raise ValueError(f"x has features of width {x_ND.shape[1]}, y of width {y_MD.shape[1]}")
     mean_x, root_x = _moments(x_ND)
     mean_y, root_y = _moments(y_MD)
-    shared = float(torch.linalg.svdvals(root_x @ root_y.T).sum())
+    return _distance(mean_x, root_x, mean_y, root_y)
+
+
+class Moments:
+    """Count, mean and second moment of features that come in batches, in float64, in memory bounded whatever n.
+
+    Up to D rows are held as they came, which is less than their covariance and loses nothing; each further D rows are
+    folded into the centred second moment (Chan, Golub and LeVeque 1983), so that how rows were split into batches
+    changes no digit. Never more than D rows and two D x D matrices.
+    """
+
+    def __init__(self, width: int) -> None:
+        if width < 1:
+            raise ValueError(f"features have a width of 1 or more, not {width}")
+        self.width = width
+        self.n = 0
+        self._folded = 0
+        self._mean_D = torch.zeros(width, dtype=torch.float64)
+        self._scatter_DD: Tensor | None = None  # sum of (x - mean)(x - mean)' of the folded rows
+        self._held: list[Tensor] = []
+        self._holding = 0
+        self._root_RD: Tensor | None = None
+
+    def add(self, x_BD: Tensor) -> Moments:
+        """Take in a batch, of 0 rows or more. ValueError for another width, or values that are not finite."""
+        if x_BD.dim() != 2 or x_BD.shape[1] != self.width:
+            raise ValueError(f"features must be (B, {self.width}), not {tuple(x_BD.shape)}")
+        if not bool(x_BD.isfinite().all()):
+            raise ValueError("the batch holds features that are not finite")
+        rows = x_BD.detach().to("cpu", torch.float64, copy=True)
+        self._root_RD = None
+        while len(rows):
+            part, rows = rows[: self.width - self._holding], rows[self.width - self._holding :]
+            # Full only once another row comes: D rows and fewer stay as they are.
+            if not len(part):
+                self._fold()
+                continue
+            self._held.append(part)
+            self._holding += len(part)
+            self.n += len(part)
+        return self
+
+    def merge(self, other: Moments) -> Moments:
+        """Take in what `other` has seen; it stays as it is. Equal to having seen its rows here, to rounding."""
+        if other.width != self.width:
+            raise ValueError(f"features of width {self.width} do not merge with those of width {other.width}")
+        held, folded = list(other._held), other._folded  # before anything changes: `other` may be this one
+        if other._scatter_DD is not None:
+            self._join(folded, other._mean_D, other._scatter_DD)
+            self.n += folded
+        for part in held:
+            self.add(part)
+        self._root_RD = None
+        return self
+
+    @property
+    def mean_D(self) -> Tensor:
+        """(D,) float64. ValueError where nothing was added."""
+        if self.n == 0:
+            raise ValueError("no samples were added: they have no mean")
+        if self._scatter_DD is None:
+            return torch.cat(self._held).mean(dim=0)
+        return self._joined()[1]
+
+    @property
+    def covariance_DD(self) -> Tensor:
+        """(D, D) float64, unbiased. ValueError for fewer than two samples."""
+        self._require_two("x")
+        return self._joined()[2] / (self.n - 1)
+
+    @property
+    def root_RD(self) -> Tensor:
+        """(R, D) float64 whose R'R is the covariance; kept until more is added.
+
+        Of D samples and fewer: the centred rows. Of more: from the covariance's eigenvalues, those left out that are
+        rounding of 0. ValueError for fewer than two samples.
+        """
+        self._require_two("x")
+        if self._root_RD is None:
+            if self._scatter_DD is None:
+                rows = torch.cat(self._held)
+                self._root_RD = (rows - rows.mean(dim=0)) / (self.n - 1) ** 0.5
+            else:
+                values, vectors = torch.linalg.eigh(self.covariance_DD)
+                kept = values > values[-1].clamp(min=0) * self.width * torch.finfo(torch.float64).eps
+                self._root_RD = (vectors[:, kept] * values[kept].sqrt()).T.contiguous()
+        return self._root_RD
+
+    def _require_two(self, name: str) -> None:
+        if self.n < 2:
+            raise ValueError(f"{name} must have two samples or more, not {self.n}")
+
+    def _fold(self) -> None:
+        self._folded, self._mean_D, self._scatter_DD = self._joined()
+        self._held, self._holding = [], 0
+
+    def _join(self, n: int, mean_D: Tensor, scatter_DD: Tensor) -> None:
+        self._folded, self._mean_D, self._scatter_DD = _together(
+            self._folded, self._mean_D, self._scatter_DD, n, mean_D, scatter_DD
+        )
+
+    def _joined(self) -> tuple[int, Tensor, Tensor]:
+        """Everything seen, the held rows too, without folding them: asking changes nothing."""
+        if not self._held:
+            assert self._scatter_DD is not None
+            return self._folded, self._mean_D, self._scatter_DD
+        rows = torch.cat(self._held)
+        mean = rows.mean(dim=0)
+        centred = rows - mean
+        return _together(self._folded, self._mean_D, self._scatter_DD, len(rows), mean, centred.T @ centred)
+
+
+def frechet_of_moments(a: Moments, b: Moments) -> float:
+    """The distance of two sets by their moments: `frechet_distance` of their rows, to rounding.
+
+    Roots of the covariances come from symmetric eigenvalues, and are kept, so that one reference serves many sets.
+    ValueError for fewer than two samples, or differing widths.
+    """
+    a._require_two("x")
+    b._require_two("y")
+    if a.width != b.width:
+        raise ValueError(f"x has features of width {a.width}, y of width {b.width}")
+    return _distance(a.mean_D, a.root_RD, b.mean_D, b.root_RD)
+
+
+def _together(
+    n: int, mean_D: Tensor, scatter_DD: Tensor | None, m: int, other_D: Tensor, other_DD: Tensor
+) -> tuple[int, Tensor, Tensor]:
+    if scatter_DD is None:
+        return m, other_D, other_DD
+    apart = other_D - mean_D
+    total = n + m
+    scatter = scatter_DD + other_DD + torch.outer(apart, apart) * (n * m / total)
+    return total, mean_D + apart * (m / total), scatter
+
+
+def _distance(mean_x: Tensor, root_x: Tensor, mean_y: Tensor, root_y: Tensor) -> float:
+    shared = float(torch.linalg.svdvals(root_x @ root_y.T).sum()) if len(root_x) and len(root_y) else 0.0
     spread = float(root_x.square().sum() + root_y.square().sum())  # the two covariances' traces
     return max(0.0, float((mean_x - mean_y).square().sum()) + spread - 2 * shared)
 

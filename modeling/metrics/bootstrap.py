@@ -1,0 +1,114 @@
+"""Confidence by the bootstrap (Efron 1979) over whole videos: a video's frames say nearly the same, so they stay together.
+
+Letters: V videos, N and M samples, D features.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from modeling.metrics.influence import influences
+from modeling.training.seeding import derived
+
+DRAWS = 1000
+LEVEL = 0.95
+
+
+class Interval(NamedTuple):
+    """Between which the level's share of the draws lies."""
+
+    low: float
+    high: float
+
+
+def resampled(videos: int, draw: int, seed: int, what: str = "videos") -> Tensor:
+    """(V,) which videos, with replacement, a draw takes: a function of (seed, what, draw) alone."""
+    random = np.random.Generator(np.random.Philox(derived(seed, "bootstrap", what, draw)))
+    return torch.from_numpy(random.integers(videos, size=videos))
+
+
+def bootstrap(
+    statistic: Callable[[Tensor], float], videos: int, *, draws: int = DRAWS, seed: int = 0, level: float = LEVEL
+) -> Interval | None:
+    """The percentile interval of `statistic`, which is given the numbers (V,) of the videos that a draw takes.
+
+    A draw whose statistic is not finite is left out; None where none is left, or where there are fewer than two videos.
+    """
+    if videos < 2:
+        return None
+    return _percentiles([statistic(resampled(videos, draw, seed)) for draw in range(draws)], level)
+
+
+def mean_interval(values_V: Tensor, *, draws: int = DRAWS, seed: int = 0, level: float = LEVEL) -> Interval | None:
+    """Of the mean of one value a video; those that are not finite (undefined) are left out of every mean."""
+    return ratio_interval(values_V, torch.ones_like(values_V), draws=draws, seed=seed, level=level)
+
+
+def ratio_interval(
+    above_V: Tensor, below_V: Tensor, *, draws: int = DRAWS, seed: int = 0, level: float = LEVEL
+) -> Interval | None:
+    """Of sum(above) / sum(below), of the videos in which both are finite; see `ratio`."""
+    defined = above_V.isfinite() & below_V.isfinite()
+    above, below = above_V[defined].double(), below_V[defined].double()
+    return bootstrap(
+        lambda chosen: ratio(above[chosen], below[chosen]), len(above), draws=draws, seed=seed, level=level
+    )
+
+
+def ratio(above_V: Tensor, below_V: Tensor) -> float:
+    """sum(above) / sum(below) of the videos in which both are finite: a still video cannot blow it up. NaN for x / 0."""
+    defined = above_V.isfinite() & below_V.isfinite()
+    below = float(below_V[defined].double().sum())
+    return float(above_V[defined].double().sum()) / below if below > 0 else math.nan
+
+
+def frechet_interval(
+    x_ND: Tensor,
+    y_MD: Tensor,
+    x_videos_N: Tensor | None = None,
+    y_videos_M: Tensor | None = None,
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+    level: float = LEVEL,
+) -> Interval | None:
+    """Of `frechet_distance`, both sets resampled by videos. x_videos_N: which video a row is of; None: each its own.
+
+    The distance is taken as linear in the videos' weights (the infinitesimal jackknife, Efron 1982): each video's
+    influence is worked out once, with one singular value decomposition, and a draw is a sum of V numbers. A
+    distance a draw would be a decomposition a draw, and lie too high: a resample holds some videos twice, so it is
+    smaller than the set it is of, and the distance grows as sets shrink. What the interval does not hold is the
+    estimate's own bias at this n. None for fewer than two videos in a set.
+    """
+    value, *each = influences(x_ND, y_MD)
+    sides = []
+    for number, (of_rows, videos) in enumerate(zip(each, (x_videos_N, y_videos_M), strict=True)):
+        groups = torch.arange(len(of_rows)) if videos is None else torch.unique(videos.cpu(), return_inverse=True)[1]
+        if len(groups) != len(of_rows):
+            raise ValueError(f"{len(of_rows)} rows of features, but videos are named for {len(groups)}")
+        of_videos = torch.zeros(int(groups.max()) + 1, dtype=torch.float64).index_add_(0, groups, of_rows)
+        if len(of_videos) < 2:
+            return None
+        sides.append((of_videos, "xy"[number]))
+    values = [
+        value + sum(float(of_videos[resampled(len(of_videos), draw, seed, what)].sum()) for of_videos, what in sides)
+        for draw in range(draws)
+    ]
+    interval = _percentiles(values, level)
+    return None if interval is None else Interval(max(0.0, interval.low), max(0.0, interval.high))
+
+
+def _percentiles(values: list[float], level: float) -> Interval | None:
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, not {level}")
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
+        return None
+    low, high = np.percentile(finite, (50 * (1 - level), 50 * (1 + level)))
+    return Interval(float(low), float(high))

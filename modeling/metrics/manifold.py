@@ -1,0 +1,102 @@
+"""Precision and recall (Kynkaanniemi et al. 2019, Eq. 2 and 3), density and coverage (Naeem et al. 2020, Eq. 5 and 6).
+
+A set's manifold is the union of balls around its samples, each as wide as the way to that sample's k-th nearest other.
+Letters: N real and M generated samples, D features. A tie counts as inside, to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+ROWS, COLUMNS = 512, 4096  # of the distances that are held at a time: 16 MiB
+TIE = 1e-12  #               of the squared lengths: what the squares' sums may differ by
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManifoldScores:
+    """The four scores, and each sample's share of them, of which each score is the mean."""
+
+    inside_real_M: Tensor  #  1 where a generated sample lies in a real ball
+    inside_fake_N: Tensor  #  1 where a real sample lies in a generated ball
+    density_M: Tensor  #      number of real balls around each generated sample, over k
+    covered_N: Tensor  #      1 where a real sample's own ball holds a generated one
+
+    @property
+    def precision(self) -> float:
+        """Share of the generated samples that lie in a real ball."""
+        return float(self.inside_real_M.mean())
+
+    @property
+    def recall(self) -> float:
+        """Share of the real samples that lie in a generated ball."""
+        return float(self.inside_fake_N.mean())
+
+    @property
+    def density(self) -> float:
+        """Real balls around a generated sample over k: may exceed 1, and is not fooled by one far-off real sample."""
+        return float(self.density_M.mean())
+
+    @property
+    def coverage(self) -> float:
+        """Share of the real samples whose ball holds a generated one."""
+        return float(self.covered_N.mean())
+
+
+def manifold_scores(real_ND: Tensor, fake_MD: Tensor, k: int = 5) -> ManifoldScores:
+    """The scores with balls up to the k-th neighbour (5 in Naeem et al., 3 in Kynkaanniemi et al.).
+
+    Computed in float64, a block of distances at a time: memory grows with N + M only. ValueError for k or fewer samples,
+    differing widths or values that are not finite.
+    """
+    if k < 1:
+        raise ValueError(f"k must be 1 or more, not {k}")
+    for name, features in (("real", real_ND), ("fake", fake_MD)):
+        if features.dim() != 2 or len(features) <= k:
+            raise ValueError(f"{name} must be (N, D) with more than k = {k} samples, not {tuple(features.shape)}")
+        if not bool(features.isfinite().all()):
+            raise ValueError(f"{name} holds features that are not finite")
+    if real_ND.shape[1] != fake_MD.shape[1]:
+        raise ValueError(f"real has features of width {real_ND.shape[1]}, fake of width {fake_MD.shape[1]}")
+    centre = real_ND.detach().cpu().double().mean(dim=0)  # short vectors: less is lost in the squares
+    real, fake = (features.detach().cpu().double() - centre for features in (real_ND, fake_MD))
+    real_radius, fake_radius = _radii(real, k), _radii(fake, k)
+    N, M = len(real), len(fake)
+    inside_real, inside_fake = torch.zeros(M, dtype=torch.bool), torch.zeros(N, dtype=torch.bool)
+    covered, around = torch.zeros(N, dtype=torch.bool), torch.zeros(M, dtype=torch.int64)
+    for rows, columns, squares in _blocks(real, fake):
+        in_real_ball = squares <= real_radius[rows, None]
+        covered[rows] |= in_real_ball.any(dim=1)
+        inside_real[columns] |= in_real_ball.any(dim=0)
+        around[columns] += in_real_ball.sum(dim=0)
+        inside_fake[rows] |= (squares <= fake_radius[None, columns]).any(dim=1)
+    return ManifoldScores(
+        inside_real_M=inside_real.double(),
+        inside_fake_N=inside_fake.double(),
+        density_M=around.double() / k,
+        covered_N=covered.double(),
+    )
+
+
+def _radii(x_ND: Tensor, k: int) -> Tensor:
+    """(N,) squared way to the k-th nearest other sample, with room for a tie."""
+    nearest = torch.full((len(x_ND), k), torch.inf, dtype=torch.float64)
+    for rows, columns, squares in _blocks(x_ND, x_ND):
+        own = torch.arange(rows.start, rows.stop)[:, None] == torch.arange(columns.start, columns.stop)[None]
+        others = torch.cat([nearest[rows], squares.masked_fill(own, torch.inf)], dim=1)
+        nearest[rows] = others.topk(k, dim=1, largest=False).values
+    return nearest[:, -1] + TIE * x_ND.square().sum(dim=1).max()
+
+
+def _blocks(x_ND: Tensor, y_MD: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Squared distances, a block at a time: which rows of x, which of y, and their distances."""
+    xx, yy = x_ND.square().sum(dim=1), y_MD.square().sum(dim=1)
+    for top in range(0, len(x_ND), ROWS):
+        rows = slice(top, min(top + ROWS, len(x_ND)))
+        for left in range(0, len(y_MD), COLUMNS):
+            columns = slice(left, min(left + COLUMNS, len(y_MD)))
+            squares = xx[rows, None] + yy[None, columns] - 2 * (x_ND[rows] @ y_MD[columns].T)
+            yield rows, columns, squares.clamp(min=0)
