@@ -1,4 +1,4 @@
-"""Confidence by the bootstrap (Efron 1979) over whole videos: a video's frames say nearly the same, so they stay together.
+"""Confidence by the bootstrap (Efron 1979) over whole videos: a video's frames are much alike and stay together.
 
 Letters: V videos, N and M samples, D features.
 """
@@ -62,7 +62,7 @@ def ratio_interval(
 
 
 def ratio(above_V: Tensor, below_V: Tensor) -> float:
-    """sum(above) / sum(below) of the videos in which both are finite: a still video cannot blow it up. NaN for x / 0."""
+    """sum(above) / sum(below) of the videos in which both are finite, so no still one blows it up; NaN for x / 0."""
     defined = above_V.isfinite() & below_V.isfinite()
     below = float(below_V[defined].double().sum())
     return float(above_V[defined].double().sum()) / below if below > 0 else math.nan

@@ -82,7 +82,7 @@ class Moments:
         return self
 
     @property
-    def mean_D(self) -> Tensor:
+    def mean(self) -> Tensor:
         """(D,) float64. ValueError where nothing was added."""
         if self.n == 0:
             raise ValueError("no samples were added: they have no mean")
@@ -91,13 +91,13 @@ class Moments:
         return self._joined()[1]
 
     @property
-    def covariance_DD(self) -> Tensor:
+    def covariance(self) -> Tensor:
         """(D, D) float64, unbiased. ValueError for fewer than two samples."""
         self._require_two("x")
         return self._joined()[2] / (self.n - 1)
 
     @property
-    def root_RD(self) -> Tensor:
+    def root(self) -> Tensor:
         """(R, D) float64 whose R'R is the covariance; kept until more is added.
 
         Of D samples and fewer: the centred rows. Of more: from the covariance's eigenvalues, those left out that are
@@ -109,7 +109,7 @@ class Moments:
                 rows = torch.cat(self._held)
                 self._root_RD = (rows - rows.mean(dim=0)) / (self.n - 1) ** 0.5
             else:
-                values, vectors = torch.linalg.eigh(self.covariance_DD)
+                values, vectors = torch.linalg.eigh(self.covariance)
                 kept = values > values[-1].clamp(min=0) * self.width * torch.finfo(torch.float64).eps
                 self._root_RD = (vectors[:, kept] * values[kept].sqrt()).T.contiguous()
         return self._root_RD
@@ -148,7 +148,7 @@ def frechet_of_moments(a: Moments, b: Moments) -> float:
     b._require_two("y")
     if a.width != b.width:
         raise ValueError(f"x has features of width {a.width}, y of width {b.width}")
-    return _distance(a.mean_D, a.root_RD, b.mean_D, b.root_RD)
+    return _distance(a.mean, a.root, b.mean, b.root)
 
 
 def _together(

@@ -10,11 +10,11 @@ from torch import Tensor
 
 
 def inception_score(logits_ND: Tensor, splits: int = 10) -> tuple[float, float]:
-    """(mean, standard deviation) over `splits` consecutive parts, each with its own p(y); of one part the deviation is 0.
+    """(mean, standard deviation) over `splits` consecutive parts, each with its own p(y).
 
     logits_ND: (N, C), any real type; computed in float64. Parts begin at i N // splits. The deviation is that of the
-    parts (divided by their number), as published numbers have it; it is no confidence. A part of n samples scores at
-    most min(n, C). ValueError for fewer samples than parts, or logits that are not finite.
+    parts (divided by their number), as published numbers have it; it is no confidence, and 0 for one part. A part of n
+    samples scores at most min(n, C). ValueError for fewer samples than parts, or logits that are not finite.
     """
     if splits < 1:
         raise ValueError(f"splits must be 1 or more, not {splits}")

@@ -25,14 +25,14 @@ def influences(x_ND: Tensor, y_MD: Tensor) -> tuple[float, Tensor, Tensor]:
         raise ValueError(f"features must be (N, D), not {tuple(x_ND.shape)} and {tuple(y_MD.shape)}")
     a, b = (Moments(features.shape[1]).add(features) for features in (x_ND, y_MD))
     value = frechet_of_moments(a, b)
-    U, S, Vh = torch.linalg.svd(a.root_RD @ b.root_RD.T, full_matrices=False)
-    apart = a.mean_D - b.mean_D
+    U, S, Vh = torch.linalg.svd(a.root @ b.root.T, full_matrices=False)
+    apart = a.mean - b.mean
     return value, _of_set(x_ND, a, apart, U, S), _of_set(y_MD, b, -apart, Vh.T, S)
 
 
 def _of_set(x_ND: Tensor, of: Moments, apart_D: Tensor, U: Tensor, S: Tensor) -> Tensor:
     half = U * S.sqrt()  # (R, .), whose half half' is U S U'
-    n, mean, root = of.n, of.mean_D, of.root_RD
+    n, mean, root = of.n, of.mean, of.root
     parts = []
     for start in range(0, n, ROWS):
         centred = x_ND[start : start + ROWS].detach().cpu().double() - mean

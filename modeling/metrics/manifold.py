@@ -20,37 +20,37 @@ TIE = 1e-12  #               of the squared lengths: what the squares' sums may 
 class ManifoldScores:
     """The four scores, and each sample's share of them, of which each score is the mean."""
 
-    inside_real_M: Tensor  #  1 where a generated sample lies in a real ball
-    inside_fake_N: Tensor  #  1 where a real sample lies in a generated ball
-    density_M: Tensor  #      number of real balls around each generated sample, over k
-    covered_N: Tensor  #      1 where a real sample's own ball holds a generated one
+    inside_real: Tensor  #   (M,) 1 where a generated sample lies in a real ball
+    inside_fake: Tensor  #   (N,) 1 where a real sample lies in a generated ball
+    density_each: Tensor  #  (M,) number of real balls around each generated sample, over k
+    covered: Tensor  #       (N,) 1 where a real sample's own ball holds a generated one
 
     @property
     def precision(self) -> float:
         """Share of the generated samples that lie in a real ball."""
-        return float(self.inside_real_M.mean())
+        return float(self.inside_real.mean())
 
     @property
     def recall(self) -> float:
         """Share of the real samples that lie in a generated ball."""
-        return float(self.inside_fake_N.mean())
+        return float(self.inside_fake.mean())
 
     @property
     def density(self) -> float:
         """Real balls around a generated sample over k: may exceed 1, and is not fooled by one far-off real sample."""
-        return float(self.density_M.mean())
+        return float(self.density_each.mean())
 
     @property
     def coverage(self) -> float:
         """Share of the real samples whose ball holds a generated one."""
-        return float(self.covered_N.mean())
+        return float(self.covered.mean())
 
 
 def manifold_scores(real_ND: Tensor, fake_MD: Tensor, k: int = 5) -> ManifoldScores:
     """The scores with balls up to the k-th neighbour (5 in Naeem et al., 3 in Kynkaanniemi et al.).
 
-    Computed in float64, a block of distances at a time: memory grows with N + M only. ValueError for k or fewer samples,
-    differing widths or values that are not finite.
+    Computed in float64, a block of distances at a time: memory grows with N + M only. ValueError for k or fewer
+    samples, differing widths or values that are not finite.
     """
     if k < 1:
         raise ValueError(f"k must be 1 or more, not {k}")
@@ -74,10 +74,10 @@ def manifold_scores(real_ND: Tensor, fake_MD: Tensor, k: int = 5) -> ManifoldSco
         around[columns] += in_real_ball.sum(dim=0)
         inside_fake[rows] |= (squares <= fake_radius[None, columns]).any(dim=1)
     return ManifoldScores(
-        inside_real_M=inside_real.double(),
-        inside_fake_N=inside_fake.double(),
-        density_M=around.double() / k,
-        covered_N=covered.double(),
+        inside_real=inside_real.double(),
+        inside_fake=inside_fake.double(),
+        density_each=around.double() / k,
+        covered=covered.double(),
     )
 
 
