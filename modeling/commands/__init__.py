@@ -19,6 +19,7 @@ COMMANDS = {
     "describe": "modeling.commands.describe:describe",
     "bench": "modeling.commands.bench:bench",
     "plot": "modeling.commands.plot:plot",
+    "doctor": "modeling.commands.doctor:doctor",
     "outliers": "modeling.commands.outliers:outliers",
 }
 
