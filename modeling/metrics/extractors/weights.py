@@ -141,8 +141,9 @@ def load(file: WeightFile, path: Path) -> tuple[nn.Module, str]:
         tensors, epsilon = read_i3d_archive(path)
     else:
         tensors = _read(file, path)
-    network = NETWORKS[file.network]()
-    network.load_state_dict(_fitting(file, path, tensors, network.state_dict()))
+    with torch.device("meta"):  # no first weights are drawn, only to be overwritten
+        network = NETWORKS[file.network]()
+    network.load_state_dict(_fitting(file, path, tensors, network.state_dict()), assign=True)
     if isinstance(network, I3D):
         network.set_epsilon(epsilon)
     return network.eval(), digest
@@ -186,7 +187,7 @@ def _read(file: WeightFile, path: Path) -> dict[str, Tensor]:
 def _fitting(
     file: WeightFile, path: Path, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """The tensors that the network wants, all there, of the right shapes, finite, and no others.
+    """The tensors that the network wants, all there, of the right shapes, finite, and no others, in float32.
 
     Counters of training steps (num_batches_tracked) may be there or not: evaluation does not read them.
     """
@@ -196,7 +197,7 @@ def _fitting(
         for name, tensor in tensors.items()
         if not name.endswith(".num_batches_tracked") and not (aside and name.startswith(aside))
     }
-    counters = {name: tensor for name, tensor in wanted.items() if name.endswith(".num_batches_tracked")}
+    counters = {name: torch.zeros((), dtype=torch.int64) for name in wanted if name.endswith(".num_batches_tracked")}
     for title, names in (
         ("lacks", [name for name in wanted if name not in given and name not in counters]),
         ("has the unknown", [name for name in given if name not in wanted]),
@@ -214,4 +215,4 @@ def _fitting(
             )
         if not tensor.is_floating_point() or not bool(tensor.isfinite().all()):
             raise WeightsError(f"{path}: {name} holds values that are no finite numbers; {_again(file)}")
-    return {**given, **counters}
+    return {**{name: tensor.float() for name, tensor in given.items()}, **counters}
