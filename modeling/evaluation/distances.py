@@ -1,4 +1,4 @@
-"""Frechet distances of features that stand on the disk, with what they rest on.
+"""Numbers of features that stand on the disk, read a block of clips at a time, with their intervals over videos.
 
 Letters: N clips, T frames, D features.
 """
@@ -12,34 +12,84 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from modeling.metrics.frechet import frechet_distance
+from modeling.metrics.bootstrap import Interval, bootstrap, frechet_interval
+from modeling.metrics.frechet import Moments, frechet_of_moments
+from modeling.metrics.inception_score import inception_score
+from modeling.metrics.manifold import ManifoldScores, manifold_scores
+from modeling.training.seeding import derived
 
 Array = NDArray[Any]
+BLOCK = 64  #            clips that are read at a time
+IS_DRAWS = 50  #         of the inception score's bootstrap at most: each looks at all classes of all frames
+MOST_ROWS = 10_000  #    feature vectors whose neighbours are looked at: the work grows with their square
 
 
 def rows_of(features: Array) -> Tensor:
-    """(N, D) of features a clip (N, D), or (N T, D) of those a frame (N, T, D)."""
-    return torch.from_numpy(np.array(features).reshape(-1, features.shape[-1]))
+    """(N, D) of features a clip (N, D), or (N T, D) of those a frame (N, T, D); not a copy where they lie in a row."""
+    return torch.from_numpy(features.reshape(-1, features.shape[-1]))
 
 
-def distance(real: Array, fake: Array) -> float:
-    """Between all feature vectors of two sets."""
-    return frechet_distance(rows_of(real), rows_of(fake))
+def videos_of(features: Array) -> Tensor:
+    """Which clip each of `rows_of` is of."""
+    return torch.arange(len(features)).repeat_interleave(int(np.prod(features.shape[1:-1], dtype=np.int64)))
 
 
-def is_few(real: Array, fake: Array) -> bool:
+def moments(features: Array) -> Moments:
+    """Of all feature vectors."""
+    made = Moments(int(features.shape[-1]))
+    for start in range(0, len(features), BLOCK):
+        made.add(rows_of(np.ascontiguousarray(features[start : start + BLOCK])))
+    return made
+
+
+def is_few(n: int, width: int) -> bool:
     """Whether a set has no more feature vectors than features: its covariance has not full rank."""
-    width = int(real.shape[-1])
-    return min(real.size, fake.size) // width <= width
+    return n <= width
 
 
-def each_step(real: Array, fake: Array, *, pooled: bool, first: int) -> list[float | None]:
+def frechet(real: Array, fake: Array, known: Moments, *, draws: int, seed: int) -> tuple[float, Interval | None]:
+    """The distance between all feature vectors of two sets, and its interval; `known`: the real ones' moments."""
+    value = frechet_of_moments(known, moments(fake))
+    if not draws:
+        return value, None
+    sets = rows_of(real), rows_of(fake), videos_of(real), videos_of(fake)
+    return value, frechet_interval(*sets, draws=draws, seed=seed)
+
+
+def each_step(real: Array, known: Moments, fake: Array, *, pooled: bool, first: int) -> list[float | None]:
     """Of the generated features of each frame (N, T, D) from `first` on, against the real ones of all frames, or of
     the same frame; None where the real clips do not reach."""
     values: list[float | None] = []
     for step in range(first, fake.shape[1]):
-        if pooled:
-            values.append(distance(real, fake[:, step]))
-        else:
-            values.append(distance(real[:, step], fake[:, step]) if step < real.shape[1] else None)
+        reference: Moments | None = known
+        if not pooled:
+            reference = moments(real[:, step]) if step < real.shape[1] else None
+        values.append(None if reference is None else frechet_of_moments(reference, moments(fake[:, step])))
     return values
+
+
+def score_of_classes(logits: Array, parts: int, *, draws: int, seed: int) -> tuple[float, float, Interval | None]:
+    """Inception score of the frames of all clips (N, T, C): mean and deviation over parts of mixed clips."""
+    rows, videos = rows_of(logits), videos_of(logits)
+    order = np.random.Generator(np.random.Philox(derived(seed, "parts"))).permutation(len(rows))
+    mixed, of_mixed = rows[torch.from_numpy(order)], videos[torch.from_numpy(order)]
+    value, deviation = inception_score(mixed, parts)
+
+    def drawn(chosen: Tensor) -> float:
+        times = torch.bincount(chosen, minlength=len(logits))[of_mixed]
+        return inception_score(mixed.repeat_interleave(times, dim=0), parts)[0]
+
+    return value, deviation, bootstrap(drawn, len(logits), draws=min(draws, IS_DRAWS), seed=seed)
+
+
+def neighbours(real: Array, fake: Array, k: int) -> tuple[ManifoldScores, Tensor, Tensor]:
+    """Precision and the like of all feature vectors, or of `MOST_ROWS` spread over them; and the clip that each real
+    and each generated one is of."""
+    picked = [np.linspace(0, len(rows_of(features)) - 1, MOST_ROWS).round() for features in (real, fake)]
+    sets, videos = [], []
+    for features, places in zip((real, fake), picked, strict=True):
+        rows, of = rows_of(features), videos_of(features)
+        chosen = torch.arange(len(rows)) if len(rows) <= MOST_ROWS else torch.from_numpy(places.astype(np.int64))
+        sets.append(rows[chosen])
+        videos.append(of[chosen])
+    return manifold_scores(sets[0], sets[1], k), videos[0], videos[1]

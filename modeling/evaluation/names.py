@@ -20,6 +20,7 @@ NeedsWeights = Literal["inception", "i3d", "lpips"]
 # What each needs of networks with published weights; None: nothing.
 METRICS: dict[str, NeedsWeights | None] = {
     "fid": "inception",
+    "is": "inception",
     "fvd": "i3d",
     "fid-per-frame": "inception",
     "psnr": None,
@@ -27,6 +28,10 @@ METRICS: dict[str, NeedsWeights | None] = {
     "lpips": "lpips",
     "proxy": None,
     "proxy-per-frame": None,
+    "prdc": None,
+    "motion": None,
+    "loops": None,
+    "diversity": None,
 }
 
 
@@ -50,7 +55,7 @@ NUMBERS: dict[str, Number] = {
     "lpips": Number(title="LPIPS", digits=4, better="lower"),
     "motion_amount": Number(title="motion against the real", digits=3, better="real"),
     "static_error": Number(title="error in static regions", digits=3, better="lower"),
-    "flicker": Number(title="flicker", digits=3, better="real"),
+    "flicker": Number(title="flicker against the real", digits=3, better="real"),
     "blur_spread": Number(title="spread of blur over time", digits=3, better="real"),
     "looping": Number(title="looping", digits=3, better="real"),
     "precision": Number(title="precision", digits=3, better="higher"),
@@ -125,7 +130,7 @@ def choose(
         left = "; ".join(f"{', '.join(_needing(need))} ({need})" for need in needed)
         say(f"left out for want of weights: {left}; `--weights DIR` or {WEIGHTS_VARIABLE} names their folder")
     metrics = tuple(metric for metric in wanted if METRICS[metric] not in without)
-    if {"proxy", "proxy-per-frame", "prdc", "diversity"} & set(metrics):
+    if {"proxy", "proxy-per-frame", "prdc"} & set(metrics):
         extractors["proxy"] = load_extractor("proxy", weights, device)
     return Chosen(
         metrics=metrics,

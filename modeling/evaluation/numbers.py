@@ -5,40 +5,53 @@ Letters: N clips, K futures, T frames, D features.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from modeling.evaluation.distances import distance, each_step, is_few
-from modeling.evaluation.intervals import of_mean
-from modeling.evaluation.plan import Plan
+from modeling.evaluation.distances import each_step, frechet, is_few, moments, neighbours, score_of_classes
+from modeling.evaluation.motions import AMOUNT, BLUR, FLICKER, REAL_AMOUNT, REAL_FLICKER, STATIC
+from modeling.evaluation.plan import IS_PARTS, NEIGHBOURS, Plan
 from modeling.evaluation.protocol import Reference
 from modeling.evaluation.scores import frame_summary, mean
+from modeling.metrics.bootstrap import Interval, mean_interval, ratio, ratio_interval
+from modeling.metrics.diversity import best_of_k
+from modeling.metrics.frechet import Moments
 from modeling.training.seeding import derived
 
 Array = NDArray[Any]
 Row = Mapping[str, Array]  # the arrays of one future of a row
 Entry = dict[str, Any]
+Curve = list[float | None]
 HALVES = "real_against_real"
+DETERMINISTIC = "deterministic: one image has one future"
+HIGHER = {"psnr": True, "ssim": True, "lpips": False}
 
 
 class Numbers:
-    """Of one evaluation. `real`: what was taken of the true clips; `rows`: of each row's futures."""
+    """Of one evaluation. `real`: what was taken of the true clips; `rows`: of each row's futures; `together`: of all
+    futures of the model at once."""
 
     def __init__(
         self,
         plan: Plan,
         real: Row,
         rows: Mapping[str, Sequence[Row]],
+        together: Row,
         reference: Reference,
         *,
         draws: int,
         seed: int,
     ) -> None:
-        self._plan, self._real, self._rows, self._reference = plan, real, rows, reference
+        self._plan, self._real, self._rows, self._together = plan, real, rows, together
+        self._pooled = reference == "pooled"
         self._draws, self._seed = draws, seed
+        self._kept: dict[str, Moments] = {}
 
     def summaries(self) -> dict[str, Any]:
         """PSNR and SSIM of each row, over all of its futures."""
@@ -55,45 +68,34 @@ class Numbers:
         """The numbers of each row."""
         made = {}
         for row, futures in self._rows.items():
-            entries = {**self._paired(futures), **self._of_sets(row, futures[0])}
-            if row == "model" and deterministic:
-                for name in ("psnr", "ssim", "lpips"):
-                    if name in entries:
-                        entries[name]["note"] = "deterministic: one image has one future"
+            entries = {**self._of_sets(row, futures[0]), **self._paired(futures), **self._moving(row, futures[0])}
+            if row == "model":
+                entries.update(self._of_futures(futures, deterministic=deterministic))
             made[row] = entries
         made[HALVES] = self._halves()
         return made
 
-    def curves(self, *, first_shown: int) -> dict[str, dict[str, list[float | None] | None]]:
+    def curves(self, *, first_shown: int) -> dict[str, dict[str, Curve | None]]:
         """Over the frames of a clip, from the first generated one on: `first_shown`, counted from those scored."""
-        made: dict[str, dict[str, list[float | None] | None]] = {}
+        made: dict[str, dict[str, Curve | None]] = {}
         for row, futures in self._rows.items():
-            curves: dict[str, list[float | None] | None] = {}
+            curves: dict[str, Curve | None] = {}
+            if "fid-per-frame" in self._plan.chosen:
+                curves["fid_per_frame"] = self._steps(row, futures[0], "fid", first_shown)
+            if "proxy-per-frame" in self._plan.chosen:
+                curves["proxy_fd_per_frame"] = self._steps(row, futures[0], "windows", first_shown)
             for name, array in self._frame_scores(futures).items():
                 curves[f"{name}_per_frame"] = [mean(column[np.isfinite(column)]) for column in array.T[first_shown:]]
-            inception, windows = self._plan.inception(row), self._plan.windows(row)
-            if "fid-per-frame" in self._plan.chosen and inception is not None:
-                curves["fid_per_frame"] = self._steps("inception", "pool3", row, futures[0], first_shown)
-            if windows is not None:
-                pooled = self._reference == "pooled"
-                known = self._plan.windows("real")
-                assert known is not None
-                curves["proxy_fd_per_frame"] = each_step(
-                    self._real[known.name], futures[0][windows.name], pooled=pooled, first=first_shown
-                )
+            curves["self_similarity"] = self._similarity(row, futures[0])
             made[row] = curves
+        made["real"] = {"self_similarity": self._similarity("real", self._real)}
         return made
 
-    def _steps(self, extractor: str, output: str, row: str, future: Row, first: int) -> list[float | None]:
-        known, made = self._plan.inception("real"), self._plan.inception(row)
-        assert known is not None
-        assert made is not None
-        return each_step(
-            self._real[known.name(output)],
-            future[made.name(output)],
-            pooled=self._reference == "pooled",
-            first=first,
-        )
+    def _similarity(self, row: str, arrays: Row) -> Curve | None:
+        loops = self._plan.loops(row)
+        if loops is None:
+            return None
+        return [mean(column[np.isfinite(column)]) for column in arrays[loops.similarity].T]
 
     def _frame_scores(self, futures: Sequence[Row]) -> dict[str, Array]:
         """Scores against the truth (K N, T), of the metrics that were asked for."""
@@ -111,56 +113,183 @@ class Numbers:
         N, K = len(next(iter(futures[0].values()))), len(futures)
         made = {}
         for name, scores in self._frame_scores(futures).items():
-            of_clips = scores.reshape(K, N, -1).swapaxes(0, 1).reshape(N, -1)
-            low, high = of_mean(of_clips, draws=self._draws, seed=self._seed)
-            value = mean(scores[np.isfinite(scores)])
-            made[name] = entry(value, (low, high), n=(N, N * K), note=f"mean of {K} futures" if K > 1 else "")
+            finite = np.isfinite(scores)
+            sums = np.where(finite, scores, 0.0).sum(axis=1).reshape(K, N).sum(axis=0)
+            counts = finite.sum(axis=1).reshape(K, N).sum(axis=0)
+            interval = self._ratio(sums, counts)
+            note = f"mean of {K} futures" if K > 1 else ""
+            made[name] = entry(mean(scores[finite]), interval, n=(N, N * K), note=note)
+        return made
+
+    def _of_futures(self, futures: Sequence[Row], *, deterministic: bool) -> dict[str, Entry]:
+        """What several futures of an image say: how far they differ, and the best of them."""
+        N, K = len(next(iter(futures[0].values()))), len(futures)
+        made = {}
+        if "diversity" in self._plan.chosen:
+            measure = self._plan.diversity
+            if measure is None:
+                note = DETERMINISTIC if deterministic else "one future of each image: give --futures K"
+                made["diversity"] = entry(None, n=(N, N), note=note)
+            else:
+                made["diversity"] = self._mean(self._together[measure.name], n=(N, N * K), note=f"{K} futures")
+        if K == 1:
+            return made
+        for name, scores in self._frame_scores(futures).items():
+            finite = np.isfinite(scores)
+            counts = finite.sum(axis=1)
+            sums = np.where(finite, scores, 0.0).sum(axis=1)
+            of_futures = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan).reshape(K, N).T
+            best = best_of_k(torch.from_numpy(of_futures), higher_is_better=HIGHER[name]).numpy()
+            made[f"best_of_k_{name}"] = self._mean(best, n=(N, N * K), note=f"the best of {K} futures of each image")
+        return made
+
+    def _moving(self, row: str, future: Row) -> dict[str, Entry]:
+        """How much a row moves, flickers, blurs and loops."""
+        made = {}
+        measure, loops = self._plan.motion, self._plan.loops(row)
+        if measure is not None:
+            scores = future[measure.name]
+            n = (len(scores), len(scores))
+            for name, own, real in (("motion_amount", AMOUNT, REAL_AMOUNT), ("flicker", FLICKER, REAL_FLICKER)):
+                amounts = f"{scores[:, own].mean():.3f} of {scores[:, real].mean():.3f} grey levels"
+                against = ratio(_tensor(scores[:, own]), _tensor(scores[:, real]))
+                interval = self._ratio(scores[:, own], scores[:, real])
+                made[name] = entry(against if math.isfinite(against) else None, interval, n=n, note=amounts)
+            for name, column in (("static_error", STATIC), ("blur_spread", BLUR)):
+                made[name] = self._mean(scores[:, column], n=n)
+        if loops is not None:
+            known = self._plan.loops("real")
+            of_real = None if known is None else mean(_finite(self._real[known.score]))
+            note = f"the real clips: {of_real:.3f}" if of_real is not None else ""
+            scores = future[loops.score]
+            made["looping"] = self._mean(scores, n=(len(scores), len(scores)), note=note)
         return made
 
     def _of_sets(self, row: str, future: Row) -> dict[str, Entry]:
-        """Distances between the features of the real clips and of a row's first future."""
+        """Distances and shares between the features of the real clips and of a row's first future."""
         made = {}
-        for name, output in self._frechet(row).items():
-            known = self._real[output[0]]
-            made[name] = self._distance(known, future[output[1]][:, : known.shape[1]])
+        for name, (known, own) in self._features(row).items():
+            real = self._real[known]
+            fake = future[own][:, : real.shape[1]] if real.ndim == 3 else future[own]
+            made.update(self._compared(name, real, fake, self._moments_of(known)))
         return made
 
     def _halves(self) -> dict[str, Entry]:
-        """Distances between two halves of the real clips, which no model can be expected to beat at this n."""
-        made = {}
-        for name, (array, _) in self._frechet("real").items():
-            features = self._real[array]
-            if len(features) >= 4:
-                order = np.random.Generator(np.random.Philox(derived(self._seed, "halves"))).permutation(len(features))
-                first, second = (np.sort(half) for half in np.array_split(order, 2))
-                made[name] = self._distance(features[first], features[second])
-                made[name]["note"] = "two halves of the real clips: at half the n, so larger than at the full one"
+        """Between two halves of the real clips, which no model can be expected to beat at this n."""
+        made: dict[str, Entry] = {}
+        for name, (known, _) in self._features("real").items():
+            features = self._real[known]
+            if name == "is":
+                made.update(self._compared(name, features, features, None))
+                made["is"]["note"] = "of all real clips"
+                continue
+            order = np.random.Generator(np.random.Philox(derived(self._seed, "halves"))).permutation(len(features))
+            first, second = (features[np.sort(half)] for half in np.array_split(order, 2))
+            if len(second) < (2 if name != "prdc" else NEIGHBOURS + 1):
+                continue
+            for metric, number in self._compared(name, first, second, moments(first)).items():
+                made[metric] = {**number, "note": "two halves of the real clips, so at half the n"}
         return made
 
-    def _distance(self, real: Array, fake: Array) -> Entry:
-        n = tuple(int(np.prod(features.shape[:-1])) for features in (real, fake))
-        return entry(distance(real, fake), n=(n[0], n[1]), few=is_few(real, fake))
+    def _compared(self, name: str, real: Array, fake: Array, known: Moments | None) -> dict[str, Entry]:
+        """The numbers of one metric between two sets of features."""
+        n_real, n_fake = (int(np.prod(features.shape[:-1], dtype=np.int64)) for features in (real, fake))
+        n, width = (n_real, n_fake), int(real.shape[-1])
+        if name == "is":
+            parts = IS_PARTS if n_fake >= IS_PARTS else 1
+            value, deviation, interval = score_of_classes(fake, parts, draws=self._draws, seed=self._seed)
+            note = f"deviation {deviation:.2f} over {parts} parts"
+            return {"is": entry(value, interval, n=(0, n_fake), few=is_few(n_fake, width), note=note)}
+        if name == "prdc":
+            return self._neighbours(real, fake)
+        assert known is not None
+        value, interval = frechet(real, fake, known, draws=self._draws, seed=self._seed)
+        return {name: entry(value, interval, n=n, few=is_few(min(n), width))}
 
-    def _frechet(self, row: str) -> dict[str, tuple[str, str]]:
+    def _neighbours(self, real: Array, fake: Array) -> dict[str, Entry]:
+        scores, of_real, of_fake = neighbours(real, fake, NEIGHBOURS)
+        sides = {
+            "precision": (scores.inside_real, of_fake),
+            "recall": (scores.inside_fake, of_real),
+            "density": (scores.density_each, of_fake),
+            "coverage": (scores.covered, of_real),
+        }
+        n = (len(of_real), len(of_fake))
+        made = {}
+        for name, (each, videos) in sides.items():
+            sums = torch.zeros(int(videos.max()) + 1, dtype=torch.float64).index_add_(0, videos, each)
+            interval = self._ratio(sums.numpy(), torch.bincount(videos).numpy())
+            made[name] = entry(float(each.mean()), interval, n=n)
+        return made
+
+    def _features(self, row: str) -> dict[str, tuple[str, str]]:
         """Metric -> the names of the real arrays and of a row's."""
         plan, made = self._plan, {}
-        real, fake = plan.inception("real"), plan.inception(row)
-        if "fid" in plan.chosen and real is not None and fake is not None:
-            made["fid"] = real.name("pool3"), fake.name("pool3")
+        real, own = plan.inception("real"), plan.inception(row)
+        if real is not None and own is not None:
+            for metric, output in (("fid", "pool3"), ("is", "logits"), ("prdc", "pool3")):
+                if metric in plan.chosen:
+                    made[metric] = real.name(output), own.name(output)
         if plan.i3d is not None:
             made["fvd"] = (plan.i3d.name("logits"),) * 2
-        if "proxy" in plan.chosen and plan.proxy is not None:
-            made["proxy-fd"] = (plan.proxy.name("features"),) * 2
+        if plan.proxy is not None:
+            name = plan.proxy.name("features")
+            if "proxy" in plan.chosen:
+                made["proxy-fd"] = name, name
+            if "prdc" in plan.chosen and "prdc" not in made:
+                made["prdc"] = name, name
         return made
+
+    def _steps(self, row: str, future: Row, kind: str, first: int) -> Curve:
+        if kind == "fid":
+            known, own = self._plan.inception("real"), self._plan.inception(row)
+            assert known is not None and own is not None
+            names = known.name("pool3"), own.name("pool3")
+        else:
+            windows, of_row = self._plan.windows("real"), self._plan.windows(row)
+            assert windows is not None and of_row is not None
+            names = windows.name, of_row.name
+        real = self._real[names[0]]
+        return each_step(real, self._moments_of(names[0]), future[names[1]], pooled=self._pooled, first=first)
+
+    def _moments_of(self, name: str) -> Moments:
+        """Of the real clips' features; kept, as every row and every step is compared with them."""
+        if name not in self._kept:
+            self._kept[name] = moments(self._real[name])
+        return self._kept[name]
+
+    def _mean(self, values: Array, *, n: tuple[int, int], note: str = "") -> Entry:
+        """Of one value a clip; those that are not defined are left out and counted."""
+        defined = _finite(values)
+        interval = None
+        if self._draws:
+            interval = mean_interval(_tensor(values), draws=self._draws, seed=self._seed)
+        undefined = len(values) - len(defined)
+        notes = [note, f"undefined for {undefined} clips" if undefined else ""]
+        return entry(mean(defined), interval, n=n, note=", ".join(part for part in notes if part))
+
+    def _ratio(self, above: Array, below: Array) -> Interval | None:
+        if not self._draws:
+            return None
+        return ratio_interval(_tensor(above), _tensor(below), draws=self._draws, seed=self._seed)
+
+
+def _tensor(values: Array) -> Tensor:
+    return torch.from_numpy(np.array(values, dtype=np.float64))
+
+
+def _finite(values: Array) -> Array:
+    return values[np.isfinite(values)]
 
 
 def entry(
     value: float | None,
-    interval: tuple[float | None, float | None] = (None, None),
+    interval: Interval | None = None,
     *,
     n: tuple[int, int],
     few: bool = False,
     note: str = "",
 ) -> Entry:
     """A number as it stands in the report."""
-    return {"value": value, "low": interval[0], "high": interval[1], "n": list(n), "few": few, "note": note}
+    low, high = (None, None) if interval is None else interval
+    return {"value": value, "low": low, "high": high, "n": list(n), "few": few, "note": note}

@@ -19,7 +19,7 @@ from modeling.data.windows import ClipSet, DataError, open_clips
 from modeling.errors import UsageError
 from modeling.evaluation import samples as sample_videos
 from modeling.evaluation import sources
-from modeling.evaluation.filling import filled
+from modeling.evaluation.filling import filled, filled_together
 from modeling.evaluation.measures import Measure, MotionMaps, Span
 from modeling.evaluation.names import Chosen, choose
 from modeling.evaluation.numbers import Numbers
@@ -85,7 +85,17 @@ def evaluate(
     first = 0 if request.protocol == "as-published" else given
     span, long_span = Span(first, request.frames), Span(first, curve_frames)
     chosen = choose(request.metrics, request.weights, request.device, say)
-    plan = Plan.of(chosen, span, long_span, side=request.clips.resolution, n=count, asked=request.metrics, say=say)
+    plan = Plan.of(
+        chosen,
+        span,
+        long_span,
+        side=request.clips.resolution,
+        given=given,
+        futures=request.futures,
+        n=count,
+        asked=request.metrics,
+        say=say,
+    )
 
     with ExitStack() as stack:
         keep = request.keep
@@ -113,7 +123,20 @@ def evaluate(
             return [*plan.of_row(row), *([maps] if request.motion and row in mapped else [])]
 
         real = take(sources.real(held, beside_data), measures("real"))
-        arrays = {row: [take(source, measures(row)) for source in futures] for row, futures in made.items()}
+        arrays: dict[str, list[dict[str, Array]]] = {}
+        together: dict[str, Array] = {}
+        for row, futures in made.items():
+            joint = plan.diversity if row == "model" else None
+            arrays[row], shared = filled_together(
+                futures,
+                measures(row),
+                joint,
+                held,
+                normalisation=NORMALISATION[request.protocol],
+                say=say,
+                done=passed,
+            )
+            together.update(shared)
         correlations: dict[str, dict[str, Any]] = {}
         if request.motion:
             mapped = {name: take(source, [maps])[maps.name] for name, source in moving.items()}
@@ -125,7 +148,7 @@ def evaluate(
             }
 
         facts = _facts(request, held, chosen, plan, len(made.get("model", [None])), curve_frames)
-        numbers = Numbers(plan, real, arrays, request.reference, draws=request.draws, seed=request.seed)
+        numbers = Numbers(plan, real, arrays, together, request.reference, draws=request.draws, seed=request.seed)
         report: dict[str, Any] = {
             "format": FORMAT,
             "protocol": facts,

@@ -9,6 +9,7 @@ from typing import Any
 from modeling.errors import UsageError
 from modeling.evaluation import protocol
 from modeling.evaluation.measures import Distance, Features, FrameScores, Measure, Span, WindowFeatures
+from modeling.evaluation.motions import SHORTEST_LOOP, SHORTEST_MOTION, Diversity, Loops, MotionScores
 from modeling.evaluation.names import Chosen
 from modeling.metrics.ssim import WINDOW
 
@@ -22,6 +23,8 @@ BY_EXTRACTOR = {
     "best_of_k_lpips": "lpips",
 }
 OF_DISTRIBUTION = ("precision", "recall", "density", "coverage")
+IS_PARTS = 10
+NEIGHBOURS = 5  # k of precision, recall, density and coverage
 MADE = ("model", "samples")  # rows that reach as far as the curves
 
 
@@ -33,6 +36,8 @@ class Plan:
     span: Span
     long: Span
     side: int
+    given: int
+    futures: int
 
     @classmethod
     def of(
@@ -42,6 +47,8 @@ class Plan:
         long: Span,
         *,
         side: int,
+        given: int,
+        futures: int,
         n: int,
         asked: tuple[str, ...] | None,
         say: Callable[[str], None],
@@ -49,7 +56,7 @@ class Plan:
         """The plan for `n` clips. What cannot be had is left out with a remark, or a UsageError where it was asked."""
         cannot: dict[str, str] = {}
         for metric in chosen.metrics:
-            why = _why_not(metric, chosen, span, side, n)
+            why = _why_not(metric, chosen, span, long.stop - given, side, n)
             if why is not None:
                 cannot[metric] = why
         if cannot and asked is not None:
@@ -58,7 +65,7 @@ class Plan:
         for metric, why in cannot.items():
             say(f"left out {metric}: {why}")
         kept = replace(chosen, metrics=tuple(metric for metric in chosen.metrics if metric not in cannot))
-        return cls(chosen=kept, span=span, long=long, side=side)
+        return cls(chosen=kept, span=span, long=long, side=side, given=given, futures=futures)
 
     @property
     def frames(self) -> FrameScores:
@@ -94,15 +101,36 @@ class Plan:
         asked = self.chosen.proxy if "proxy-per-frame" in self.chosen else None
         return None if asked is None else WindowFeatures(asked, self.long if row in MADE else self.span, "features")
 
+    @property
+    def motion(self) -> MotionScores | None:
+        return MotionScores(self.span, self.given) if "motion" in self.chosen else None
+
+    def loops(self, row: str) -> Loops | None:
+        span = self.long if row in MADE else self.span
+        if "loops" not in self.chosen or span.stop - self.given < SHORTEST_LOOP:
+            return None
+        return Loops(span, self.given)
+
+    @property
+    def diversity(self) -> Diversity | None:
+        """Of the model's futures, where there are several."""
+        return Diversity(self.span) if "diversity" in self.chosen and self.futures > 1 else None
+
     def of_row(self, row: str) -> list[Measure]:
         """What is taken of the clips of a row (`real`: of the true ones)."""
-        paired: list[Measure | None] = [] if row == "real" else [self.frames, self.lpips]
-        alone = [self.inception(row), self.i3d, self.proxy, self.windows(row)]
+        paired: list[Measure | None] = [] if row == "real" else [self.frames, self.lpips, self.motion]
+        alone = [self.inception(row), self.i3d, self.proxy, self.windows(row), self.loops(row)]
         return [measure for measure in (*paired, *alone) if measure is not None]
 
     def facts(self) -> dict[str, Any]:
         """What the protocol says beyond the clips and the extractors."""
-        return {}
+        facts: dict[str, Any] = {}
+        if "is" in self.chosen:
+            facts["is_parts"] = IS_PARTS
+        if "prdc" in self.chosen:
+            inception = self.chosen.inception is not None
+            facts["prdc"] = f"{NEIGHBOURS} neighbours, {'inception pool3 of frames' if inception else 'proxy features'}"
+        return facts
 
     def protocols(self, metrics: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Any]) -> dict[str, str]:
         """The protocol of each number in one line."""
@@ -115,10 +143,16 @@ class Plan:
         return BY_EXTRACTOR.get(name)
 
 
-def _why_not(metric: str, chosen: Chosen, span: Span, side: int, n: int) -> str | None:
+def _why_not(metric: str, chosen: Chosen, span: Span, made: int, side: int, n: int) -> str | None:
     """Why a metric cannot be had of `n` clips with these frames; None: it can."""
     if metric in FRECHET and n < 2:
         return f"it compares sets, and there is {n} clip: take 2 or more"
+    if metric == "prdc" and n <= NEIGHBOURS:
+        return f"it looks at {NEIGHBOURS} neighbours of each, and there are {n} clips"
+    if metric == "motion" and span.length < SHORTEST_MOTION:
+        return f"it needs {SHORTEST_MOTION} frames, and {span.length} are scored: raise --frames"
+    if metric == "loops" and made < SHORTEST_LOOP:
+        return f"it needs {SHORTEST_LOOP} generated frames, and there are {made}: raise --frames or --curve-frames"
     if metric == "ssim" and side < WINDOW:
         return f"its window is {WINDOW} pixels wide and the frames are {side}"
     if metric in ("proxy", "proxy-per-frame", "prdc", "fvd"):

@@ -65,7 +65,7 @@ class FeatureStore:
         reason = self._damage(path)
         if reason is None:
             try:
-                array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+                array: Array = np.load(path, mmap_mode="c", allow_pickle=False)
             except (OSError, ValueError) as error:
                 reason = str(error).splitlines()[0]
             else:

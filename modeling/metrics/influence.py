@@ -23,7 +23,10 @@ def influences(x_ND: Tensor, y_MD: Tensor) -> tuple[float, Tensor, Tensor]:
     """
     if x_ND.dim() != 2 or y_MD.dim() != 2:
         raise ValueError(f"features must be (N, D), not {tuple(x_ND.shape)} and {tuple(y_MD.shape)}")
-    a, b = (Moments(features.shape[1]).add(features) for features in (x_ND, y_MD))
+    a, b = (Moments(features.shape[1]) for features in (x_ND, y_MD))
+    for moments, features in ((a, x_ND), (b, y_MD)):
+        for start in range(0, len(features), ROWS):  # float64 takes twice the features that stand on the disk
+            moments.add(features[start : start + ROWS])
     value = frechet_of_moments(a, b)
     U, S, Vh = torch.linalg.svd(a.root @ b.root.T, full_matrices=False)
     apart = a.mean - b.mean

@@ -8,7 +8,7 @@ from typing import Literal
 from modeling.options.checks import not_negative
 from modeling.parsing import require
 
-CheckMetric = Literal["proxy", "fid", "fvd"]
+CheckMetric = Literal["proxy", "fid", "is", "fvd"]
 
 
 @dataclass(frozen=True, kw_only=True)

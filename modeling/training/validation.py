@@ -1,4 +1,4 @@
-"""A score of the split `val` while a run trains: proxy-FD, FID or FVD of the clips that the generator makes now.
+"""A score of the split `val` while a run trains: proxy-FD, FID, FVD or IS of the clips that the generator makes now.
 
 It draws from seeds of its own, so a training with it and one without it are the same to the last bit.
 Letters: N clips, T frames, R side of the frames, D features.
@@ -26,13 +26,16 @@ from modeling.evaluation.store import writable_home
 from modeling.inference import roll_out
 from modeling.metrics.extractors import load_extractor
 from modeling.metrics.frechet import frechet_distance
+from modeling.metrics.inception_score import inception_score
 from modeling.networks import Generator
 from modeling.options.checking import CheckMetric
 
+IS_PARTS = 10
 # Extractor, its output, and the score's name in metrics.jsonl.
 OF_METRIC: dict[CheckMetric, tuple[str, str, str]] = {
     "proxy": ("proxy", "features", "val_proxy_fd"),
     "fid": ("inception", "pool3", "val_fid"),
+    "is": ("inception", "logits", "val_is"),
     "fvd": ("i3d", "logits", "val_fvd"),
 }
 
@@ -56,7 +59,7 @@ class Validation:
     def __init__(self, config: Config, data: Path, run: Path, device: torch.device, say: Callable[[str], None]) -> None:
         checks, generator = config.checks, config.generator
         kind, output, self.name = OF_METRIC[checks.evaluate_metric]
-        self.every, self.higher = checks.evaluate_every, False
+        self.every, self.higher = checks.evaluate_every, checks.evaluate_metric == "is"
         clips = open_for(config, data, "val")
         count = min(len(clips.clips), checks.evaluate_clips)
         if count < 2:
@@ -108,6 +111,8 @@ class Validation:
         fake = _flat(np.concatenate(rows))
         if not bool(fake.isfinite().all()):
             raise DataError(f"{self.name}: the generated clips give features that are not finite")
+        if self.higher:
+            return Score(inception_score(fake, min(IS_PARTS, len(fake)))[0], (0, len(fake)), self._few)
         known = _flat(self._real)
         return Score(frechet_distance(known, fake), (len(known), len(fake)), self._few)
 
