@@ -140,6 +140,10 @@ class I3DExtractor:
             "batch normalisation": f"epsilon {_epsilon(network):g}",
         }
 
+    def at_once(self, frames: int) -> int:
+        """How many clips of so many frames go through the network together."""
+        return max(1, (512 if self._device.type == "cuda" else 64) // frames)
+
     def prepared(self, clips_BTHW3: Tensor) -> Tensor:
         """uint8 clips as the network takes them: (B, 3, T, 224, 224)."""
         clips, frames = clips_BTHW3.shape[:2]
@@ -150,12 +154,11 @@ class I3DExtractor:
     def __call__(self, clips_NTHW3: Tensor) -> dict[str, Tensor]:
         """ValueError for clips of another form or shorter than 9 frames."""
         require_clips(clips_NTHW3, name=self.name, shortest=self.shortest)
-        frames_at_once = 512 if self._device.type == "cuda" else 64
         with torch.no_grad(), exact_float32():
             (logits,) = in_batches(
                 lambda part: (self.network(self.prepared(part)),),
                 clips_NTHW3,
-                max(1, frames_at_once // clips_NTHW3.shape[1]),
+                self.at_once(clips_NTHW3.shape[1]),
                 (LOGITS,),
                 self._device,
                 self._type,

@@ -225,6 +225,10 @@ class InceptionExtractor:
             "features": "pool3; logits without bias",
         }
 
+    def at_once(self, frames: int) -> int:
+        """How many frames go through the network together, whatever a clip's `frames`."""
+        return 64 if self._device.type == "cuda" else 16
+
     def prepared(self, frames_BHW3: Tensor) -> Tensor:
         """uint8 frames as the network takes them: (B, 3, 299, 299)."""
         x = frames_BHW3.to(self._device).movedim(-1, -3).to(self._type)
@@ -240,7 +244,7 @@ class InceptionExtractor:
             results = in_batches(
                 lambda part: self.network(self.prepared(part)),
                 clips_NTHW3.flatten(0, 1),
-                64 if self._device.type == "cuda" else 16,
+                self.at_once(frames),
                 tuple(self.widths.values()),
                 self._device,
                 self._type,
