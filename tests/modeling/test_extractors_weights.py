@@ -280,7 +280,7 @@ def small_archive(path: Path, pickled: bytes, code: str = "") -> None:
         archive.writestr("a/code/__torch__/m.py", code)
 
 
-@pytest.mark.parametrize("what", ["code", "builtin", "no module", "cut", "storage", "no zip", "two"])
+@pytest.mark.parametrize("what", ["code", "builtin", "no module", "cut", "storage", "no zip", "two", "circle"])
 def test_a_hostile_archive_is_refused_and_not_run(tmp_path: Path, what: str) -> None:
     path, mark = tmp_path / "archive.pt", tmp_path / "mark"
     if what == "code":
@@ -293,6 +293,8 @@ def test_a_hostile_archive_is_refused_and_not_run(tmp_path: Path, what: str) -> 
         small_archive(path, pickle.dumps({"a": 1})[:-3])
     elif what == "storage":  # a storage outside of the archive's own
         small_archive(path, b"(Vstorage\nctorch\nFloatStorage\nV../../x\nVcpu\nI1\ntQ.")
+    elif what == "circle":  # a module that holds itself
+        small_archive(path, b"c__torch__.m\nA\n)\x81p0\n(dVx\ng0\nsb.")
     elif what == "no zip":
         path.write_bytes(b"PK\x03\x04 and nothing more")
     else:

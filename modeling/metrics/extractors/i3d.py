@@ -142,7 +142,7 @@ class I3DExtractor:
 
     def at_once(self, frames: int) -> int:
         """How many clips of so many frames go through the network together."""
-        return max(1, (512 if self._device.type == "cuda" else 64) // frames)
+        return max(1, (256 if self._device.type == "cuda" else 64) // frames)
 
     def prepared(self, clips_BTHW3: Tensor) -> Tensor:
         """uint8 clips as the network takes them: (B, 3, T, 224, 224)."""

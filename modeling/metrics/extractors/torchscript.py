@@ -12,6 +12,7 @@ import collections
 import pickle
 import re
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from torch import Tensor
 from modeling.metrics.extractors.interface import WeightsError
 
 STORAGES = {"FloatStorage": torch.float32, "DoubleStorage": torch.float64, "LongStorage": torch.int64}
+DEEPEST = 20  # levels of modules
 
 
 class Bag:
@@ -99,17 +101,18 @@ def read_archive(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ) from None
     if not isinstance(top, Bag):
         raise WeightsError(f"{path} holds no module; fetch the file again")
-    tensors: dict[str, Tensor] = {}
-    _collect(top, "", tensors)
-    return tensors, code
+    return dict(_tensors(path, top, ())), code
 
 
-def _collect(bag: Bag, prefix: str, tensors: dict[str, Tensor]) -> None:
+def _tensors(path: Path, bag: Bag, inside: tuple[str, ...]) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of a module and of the modules in it, by their dotted names."""
+    if len(inside) > DEEPEST:  # or modules that hold each other would be gone round for ever
+        raise WeightsError(f"{path} nests its modules deeper than weights do; fetch the file again")
     for name, value in bag.attributes.items():
         if isinstance(value, Bag):
-            _collect(value, f"{prefix}{name}.", tensors)
+            yield from _tensors(path, value, (*inside, str(name)))
         elif isinstance(value, Tensor):
-            tensors[prefix + name] = value
+            yield ".".join((*inside, str(name))), value
 
 
 def _short(error: BaseException) -> str:
