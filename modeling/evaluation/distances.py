@@ -5,6 +5,8 @@ Letters: N clips, T frames, D features.
 
 from __future__ import annotations
 
+import math
+import tempfile
 from typing import Any
 
 import numpy as np
@@ -19,9 +21,29 @@ from modeling.metrics.manifold import ManifoldScores, manifold_scores
 from modeling.training.seeding import derived
 
 Array = NDArray[Any]
+IN_MEMORY = 2**28  #     bytes of features that are copied there
 BLOCK = 64  #            clips that are read at a time
 IS_DRAWS = 50  #         of the inception score's bootstrap at most: each looks at all classes of all frames
 MOST_ROWS = 10_000  #    feature vectors whose neighbours are looked at: the work grows with their square
+
+
+def taken(features: Array, clips: Array | None = None, steps: int | None = None) -> Array:
+    """The features of some clips, in that order, and of their first frames; on the disk where they are large."""
+    count = len(features) if clips is None else len(clips)
+    shape = (count, *features.shape[1:]) if steps is None else (count, steps, *features.shape[2:])
+    if clips is None and shape == features.shape:
+        return features
+    chosen: Array
+    if math.prod(shape) * features.itemsize <= IN_MEMORY:
+        chosen = np.empty(shape, features.dtype)
+    else:
+        with tempfile.TemporaryFile() as scratch:  # the map keeps it; nothing is left of it afterwards
+            chosen = np.memmap(scratch, features.dtype, "w+", shape=shape)
+    for start in range(0, count, BLOCK):
+        part = slice(start, start + BLOCK)
+        rows = features[part] if clips is None else features[clips[part]]
+        chosen[part] = rows if steps is None else rows[:, :steps]
+    return chosen
 
 
 def rows_of(features: Array) -> Tensor:

@@ -56,7 +56,7 @@ NUMBERS: dict[str, Number] = {
     "motion_amount": Number(title="motion against the real", digits=3, better="real"),
     "static_error": Number(title="error in static regions", digits=3, better="lower"),
     "flicker": Number(title="flicker against the real", digits=3, better="real"),
-    "blur_spread": Number(title="spread of blur over time", digits=3, better="real"),
+    "blur_spread": Number(title="blur beyond the real clips'", digits=3, better="lower"),
     "looping": Number(title="looping", digits=3, better="real"),
     "precision": Number(title="precision", digits=3, better="higher"),
     "recall": Number(title="recall", digits=3, better="higher"),

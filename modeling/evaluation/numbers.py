@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from modeling.evaluation.distances import each_step, frechet, is_few, moments, neighbours, score_of_classes
+from modeling.evaluation.distances import each_step, frechet, is_few, moments, neighbours, score_of_classes, taken
 from modeling.evaluation.motions import AMOUNT, BLUR, FLICKER, REAL_AMOUNT, REAL_FLICKER, STATIC
 from modeling.evaluation.plan import IS_PARTS, NEIGHBOURS, Plan
 from modeling.evaluation.protocol import Reference
@@ -170,7 +170,7 @@ class Numbers:
         made = {}
         for name, (known, own) in self._features(row).items():
             real = self._real[known]
-            fake = future[own][:, : real.shape[1]] if real.ndim == 3 else future[own]
+            fake = taken(future[own], steps=real.shape[1]) if real.ndim == 3 else future[own]
             made.update(self._compared(name, real, fake, self._moments_of(known)))
         return made
 
@@ -184,7 +184,7 @@ class Numbers:
                 made["is"]["note"] = "of all real clips"
                 continue
             order = np.random.Generator(np.random.Philox(derived(self._seed, "halves"))).permutation(len(features))
-            first, second = (features[np.sort(half)] for half in np.array_split(order, 2))
+            first, second = (taken(features, np.sort(half)) for half in np.array_split(order, 2))
             if len(second) < (2 if name != "prdc" else NEIGHBOURS + 1):
                 continue
             for metric, number in self._compared(name, first, second, moments(first)).items():

@@ -54,6 +54,11 @@ class Broken(ProxyExtractor):
         return {"features": features}
 
 
+@pytest.fixture(autouse=True)
+def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("STILLFLOW_WEIGHTS", raising=False)
+
+
 @pytest.fixture
 def shards(tmp_path: Path) -> Path:
     return write_textures(
