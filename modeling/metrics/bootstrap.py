@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +34,13 @@ def resampled(videos: int, draw: int, seed: int, what: str = "videos") -> Tensor
     return torch.from_numpy(random.integers(videos, size=videos))
 
 
+@lru_cache(maxsize=8)
+def all_resampled(videos: int, draws: int, seed: int, what: str = "videos") -> Tensor:
+    """(draws, V): `resampled` of each draw. Kept, as the same draws serve many statistics; not to be changed."""
+    made = [resampled(videos, draw, seed, what) for draw in range(draws)]
+    return torch.stack(made) if made else torch.zeros((0, videos), dtype=torch.int64)
+
+
 def bootstrap(
     statistic: Callable[[Tensor], float], videos: int, *, draws: int = DRAWS, seed: int = 0, level: float = LEVEL
 ) -> Interval | None:
@@ -56,9 +64,11 @@ def ratio_interval(
     """Of sum(above) / sum(below), of the videos in which both are finite; see `ratio`."""
     defined = above_V.isfinite() & below_V.isfinite()
     above, below = above_V[defined].double(), below_V[defined].double()
-    return bootstrap(
-        lambda chosen: ratio(above[chosen], below[chosen]), len(above), draws=draws, seed=seed, level=level
-    )
+    if len(above) < 2:
+        return None
+    chosen = all_resampled(len(above), draws, seed)
+    sums, bases = above[chosen].sum(dim=1), below[chosen].sum(dim=1)
+    return _percentiles(torch.where(bases > 0, sums / bases, torch.nan).tolist(), level)
 
 
 def ratio(above_V: Tensor, below_V: Tensor) -> float:
@@ -96,11 +106,10 @@ def frechet_interval(
         if len(of_videos) < 2:
             return None
         sides.append((of_videos, "xy"[number]))
-    values = [
-        value + sum(float(of_videos[resampled(len(of_videos), draw, seed, what)].sum()) for of_videos, what in sides)
-        for draw in range(draws)
-    ]
-    interval = _percentiles(values, level)
+    values_W = torch.full((draws,), value, dtype=torch.float64)
+    for of_videos, what in sides:
+        values_W += of_videos[all_resampled(len(of_videos), draws, seed, what)].sum(dim=1)
+    interval = _percentiles(values_W.tolist(), level)
     return None if interval is None else Interval(max(0.0, interval.low), max(0.0, interval.high))
 
 
