@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+ROWS = 1024  # that are copied at a time
+
 
 def frechet_distance(x_ND: Tensor, y_MD: Tensor) -> float:
     """|mu_x - mu_y|^2 + tr(C_x) + tr(C_y) - 2 tr((C_x C_y)^(1/2)), with the unbiased covariances C.
@@ -53,19 +55,12 @@ class Moments:
         """Take in a batch, of 0 rows or more. ValueError for another width, or values that are not finite."""
         if x_BD.dim() != 2 or x_BD.shape[1] != self.width:
             raise ValueError(f"features must be (B, {self.width}), not {tuple(x_BD.shape)}")
-        if not bool(x_BD.isfinite().all()):
+        parts = x_BD.detach().split(ROWS)
+        if not all(bool(part.isfinite().all()) for part in parts):
             raise ValueError("the batch holds features that are not finite")
-        rows = x_BD.detach().to("cpu", torch.float64, copy=True)
         self._root_RD = None
-        while len(rows):
-            part, rows = rows[: self.width - self._holding], rows[self.width - self._holding :]
-            # Full only once another row comes: D rows and fewer stay as they are.
-            if not len(part):
-                self._fold()
-                continue
-            self._held.append(part)
-            self._holding += len(part)
-            self.n += len(part)
+        for part in parts:  # a batch may be a whole set on the disk: never copied as one
+            self._take(part.to("cpu", torch.float64, copy=True))
         return self
 
     def merge(self, other: Moments) -> Moments:
@@ -117,6 +112,17 @@ class Moments:
     def _require_two(self, name: str) -> None:
         if self.n < 2:
             raise ValueError(f"{name} must have two samples or more, not {self.n}")
+
+    def _take(self, rows: Tensor) -> None:
+        while len(rows):
+            part, rows = rows[: self.width - self._holding], rows[self.width - self._holding :]
+            # Full only once another row comes: D rows and fewer stay as they are.
+            if not len(part):
+                self._fold()
+                continue
+            self._held.append(part)
+            self._holding += len(part)
+            self.n += len(part)
 
     def _fold(self) -> None:
         self._folded, self._mean_D, self._scatter_DD = self._joined()
