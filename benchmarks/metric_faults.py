@@ -6,8 +6,10 @@ Faults: blur and noise of every frame; the last part of each clip shuffled, froz
 proxy-FD of clips; the proxy's filters on single frames standing still (its motion filters left out: they see nothing),
 which must not see the order of frames; and FVD's pipeline, with published I3D weights where --weights has them, else
 with random ones (batch norm's statistics of the undisturbed clips), called so. As in Heusel et al. 2017, Fig. 3, a set
-is compared with its own disturbed copy, so strength 0 gives 0. Prints a table, writes FOLDER/metric-faults.{json,png},
-and exits with 1 where a video metric does not rise at a step, or a temporal fault moves the frame metric more than it.
+is compared with its own disturbed copy, so strength 0 gives 0. Prints a table, writes FOLDER/metric-faults.{json,png};
+metrics of an earlier run there that are not measured again are kept, so that the parts can run one by one. Exits with 1
+where a video metric does not rise at a step, or a temporal fault moves the frame metric a fifth as much as it or more,
+both in units of the distance between two halves of the footage.
 """
 
 from __future__ import annotations
@@ -85,12 +87,16 @@ def plot(report: dict[str, dict[str, Curves]], path: Path) -> None:
     FigureCanvasAgg(figure)
     for axes, (fault, strengths) in zip(figure.subplots(1, len(FAULTS), sharey=True), FAULTS.items(), strict=True):
         for name, made in report.items():
-            top = max(max(values) for values in made["curves"].values())
-            axes.plot([0, *strengths], [0, *(value / top for value in made["curves"][fault])], marker=".", label=name)
+            if fault not in made["curves"]:
+                continue
+            values = [0, *(value / made["halves"] for value in made["curves"][fault])]
+            axes.plot([0, *strengths], values, marker=".", label=name)
         unit = {"blur": "sigma, pixels", "noise": "deviation, grey levels"}.get(fault, "share of the frames")
         axes.set(title=fault, xlabel=unit)
+        axes.axhline(1, color="0.7", linewidth=0.7, zorder=0)
+        axes.set_yscale("symlog", linthresh=0.01)
     axes = figure.axes[0]
-    axes.set_ylabel("distance / the metric's largest")
+    axes.set_ylabel("distance / that of two halves")
     axes.legend(fontsize=7)
     figure.savefig(path, dpi=90)
 
@@ -107,7 +113,8 @@ def main() -> None:
         found = windows(frames=frames, side=SIDE, every=2 * frames, crops=2)
         return found[np.linspace(0, len(found) - 1, min(count, len(found))).round().astype(int)]
 
-    report = {}
+    kept = arguments.out / "metric-faults.json"
+    report = json.loads(kept.read_text()) if kept.exists() else {}
     if arguments.footage:
         source = some(FRAMES, arguments.footage)
         print(f"{len(source)} windows of {FRAMES} frames, {SIDE}x{SIDE}", flush=True)
@@ -134,7 +141,7 @@ def main() -> None:
         clean = of(source[:, :I3D_FRAMES])
         made = curves(source, lambda fault, s: of(faulty(fault, s, source)), clean, name)
         report[name] = {"curves": made, "halves": halves(clean)}
-    (arguments.out / "metric-faults.json").write_text(json.dumps(report, indent=1))
+    kept.write_text(json.dumps(report, indent=1))
     failed = show(report)
     plot(report, arguments.out / "metric-faults.png")
     if failed:
@@ -154,7 +161,7 @@ def show(report: dict[str, dict[str, object]]) -> list[str]:
                 failed.append(f"{name} does not rise with {fault}")
     if "proxy-FD" in report:
         video, frames = report["proxy-FD"], report["proxy of frames"]
-        for fault in set(FAULTS) - set(IN_SPACE):
+        for fault in [fault for fault in FAULTS if fault not in IN_SPACE]:
             moved = [each["curves"][fault][-1] / each["halves"] for each in (video, frames)]
             print(f"{fault}, whole clip, in halves of the footage: video {moved[0]:.3f}, frames {moved[1]:.3f}")
             if moved[1] > moved[0] / 5:

@@ -55,7 +55,7 @@ class Moments:
         """Take in a batch, of 0 rows or more. ValueError for another width, or values that are not finite."""
         if x_BD.dim() != 2 or x_BD.shape[1] != self.width:
             raise ValueError(f"features must be (B, {self.width}), not {tuple(x_BD.shape)}")
-        parts = x_BD.detach().split(ROWS)
+        parts = [x_BD[start : start + ROWS].detach() for start in range(0, len(x_BD), ROWS)]
         if not all(bool(part.isfinite().all()) for part in parts):
             raise ValueError("the batch holds features that are not finite")
         self._root_RD = None
