@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -115,7 +116,7 @@ def test_each_step_against_all_real_frames_or_those_of_the_same_step(
     monkeypatch.setattr(
         names, "load_extractor", lambda name, *rest: small if name == "inception" else load(name, *rest)
     )
-    request = asked(run, shards, metrics=("fid", "fid-per-frame"), curve_frames=11)
+    request = asked(run, shards, metrics=("fid", "is", "fid-per-frame", "loops"), limit=5, curve_frames=11)
     pooled = evaluate(request)
     same = evaluate(asked(run, shards, metrics=("fid", "fid-per-frame"), curve_frames=11, reference="same-step"))
     trained, clips = request.trained, request.clips
@@ -134,6 +135,9 @@ def test_each_step_against_all_real_frames_or_those_of_the_same_step(
     fid = frechet_distance(known.flatten(0, 1), fake[:, :7].flatten(0, 1))
     assert pooled["metrics"]["model"]["fid"]["value"] == pytest.approx(fid, rel=1e-6)
     assert pooled["metrics"]["model"]["fid"]["n"] == [35, 35]
+    assert 1 < pooled["metrics"]["model"]["is"]["value"] < 3
+    assert pooled["metrics"]["real_against_real"]["is"]["note"] == "of all real clips"
+    assert len(pooled["curves"]["model"]["self_similarity"]) == 10
     assert pooled["protocol"]["protocol_hash"] != same["protocol"]["protocol_hash"]
 
 
@@ -228,6 +232,30 @@ def test_several_futures(run: Path, shards: Path) -> None:
     assert three["metrics"]["model"]["proxy-fd"] == one["metrics"]["model"]["proxy-fd"]
     assert three["metrics"]["model"]["psnr"]["value"] != one["metrics"]["model"]["psnr"]["value"]
     assert three["protocol"]["protocol_hash"] == one["protocol"]["protocol_hash"]
+    numbers = three["metrics"]["model"]
+    assert numbers["best_of_k_psnr"]["value"] > numbers["psnr"]["value"]
+    trained, clips = load_trained(run, CPU), open_clips(shards, "test", resolution=32, frames=FRAMES)
+    apart = []
+    for index in range(5):
+        seeds = [sources.seed_of(0, future, index) for future in range(3)]
+        context = clips.window(index, 0, 1)
+        made = [roll_out(trained.generator, context, frames=FRAMES, seed=seed)[1:].astype(float) for seed in seeds]
+        apart += [np.sqrt(np.mean((made[a] - made[b]) ** 2)) for a, b in ((0, 1), (0, 2), (1, 2))]
+    assert numbers["diversity"]["value"] == pytest.approx(np.mean(apart), rel=1e-9)
+    assert one["metrics"]["model"]["diversity"]["value"] is None
+    assert "--futures K" in one["metrics"]["model"]["diversity"]["note"]
+
+
+def test_a_deterministic_model_says_so(run: Path, shards: Path) -> None:
+    trained, said = load_trained(run, CPU), []
+    generator = dataclasses.replace(trained.config.generator, noise=False)
+    quiet = dataclasses.replace(trained, config=dataclasses.replace(trained.config, generator=generator))
+    metrics = ("psnr", "diversity")
+    report = evaluate(asked(run, shards, trained=quiet, futures=3, metrics=metrics, limit=2), say=said.append)
+    assert (report["protocol"]["futures"], report["protocol"]["noise"]) == (1, "off")
+    assert any("the model is deterministic" in line for line in said)
+    assert report["metrics"]["model"]["diversity"]["note"] == "deterministic: one image has one future"
+    assert "best_of_k_psnr" not in report["metrics"]["model"]
 
 
 def test_as_published_counts_frame_zero_and_stretches_each_frame(run: Path, shards: Path, modeling: Run) -> None:
