@@ -14,6 +14,7 @@ from modeling.commands.common import friendly_errors
 COMMANDS = {
     "train": "modeling.commands.train:train",
     "evaluate": "modeling.commands.evaluate:evaluate",
+    "compare": "modeling.commands.compare:compare",
     "animate": "modeling.commands.animate:animate",
     "export": "modeling.commands.export:export",
     "describe": "modeling.commands.describe:describe",
