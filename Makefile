@@ -8,8 +8,9 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=$(CURDIR)/constraints.txt 
 STAMP := $(VENV)/.installed
 
 # Hot paths against their floors. The shows, which take minutes each, are called by hand: detectors, download_faults,
-# review_kills, review_order, compare_generators, fast_recipe.
-BENCHMARKS := score scenes catalogue split sections export shards annotation annotation_memory generator cells train_step loader animate
+# review_kills, review_order, compare_generators, fast_recipe, metric_faults.
+BENCHMARKS := score scenes catalogue split sections export shards annotation annotation_memory generator cells train_step \
+	loader animate frechet extractors
 
 .PHONY: help setup demo test lint bench clean-demo
 
