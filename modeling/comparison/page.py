@@ -56,7 +56,7 @@ def render(
     returns: Sequence[str] = (),
     largest: int = LARGEST,
 ) -> str:
-    """The page's HTML, everything in it escaped by the template; scenes beyond `largest` bytes are left out and said."""
+    """The page's HTML, escaped by the template; scenes beyond `largest` bytes are left out, which it says."""
     shown, size = [], OVERHEAD + (0 if curves is None else len(curves) * 4 // 3)
     left: list[str] = []
     for scene in scenes:
