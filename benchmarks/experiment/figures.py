@@ -66,9 +66,10 @@ def _cycle(count: int) -> list[str]:
     return [COLOURS[number % len(COLOURS)] for number in range(count)]
 
 
-def strips(path: Path, real: NDArray[np.uint8], arms: Mapping[str, NDArray[np.uint8]], factor: int = 3) -> None:
+def strips(path: Path, real: NDArray[np.uint8], arms: Mapping[str, NDArray[np.uint8]]) -> None:
     """A row a clip: the input, then three frames of the real clip and of each arm. Arrays (clips, 4, R, R, 3)."""
     clips, side = real.shape[0], real.shape[2]
+    factor = max(3, 96 // side)  # so wide that the titles have room
     sets = {"real": real, **arms}
     pitch, shown = side + GAP, len(STRIP_FRAMES)
     page = np.full((clips * pitch - GAP, pitch * (1 + shown * len(sets)) + 3 * GAP * len(sets), 3), 255, np.uint8)
@@ -82,14 +83,14 @@ def strips(path: Path, real: NDArray[np.uint8], arms: Mapping[str, NDArray[np.ui
             for index in range(shown):
                 x = left + index * pitch
                 page[top : top + side, x : x + side] = frames[clip, index + 1]
-    figure = _figure(page.shape[1] * factor / 100, (page.shape[0] * factor + 40) / 100, dpi=100)
+    figure = _figure(page.shape[1] * factor / 100, (page.shape[0] * factor + 60) / 100, dpi=100)
     axes = figure.subplots()
     axes.imshow(page, interpolation="nearest")
     axes.set_axis_off()
-    axes.text(side / 2, -3, "input", ha="center", fontsize=8, color=INK)
+    axes.text(side / 2, -1, "input", ha="center", fontsize=8, color=INK)
     for left, name in zip(lefts, sets, strict=False):
-        told = f"{name}: frames {', '.join(map(str, STRIP_FRAMES))}"
-        axes.text(left + shown * pitch / 2, -3, told, ha="center", fontsize=8, color=INK)
+        told = f"{name}\nframes {', '.join(map(str, STRIP_FRAMES))}"
+        axes.text(left + shown * pitch / 2, -1, told, ha="center", fontsize=8, color=INK)
     _save(figure, path)
 
 
