@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from modeling.files import read_json
 FORMAT = 2
 KEYS = ("protocol", "metrics", "curves")
 FACTS = ("name", "n", "frames", "context_frames", "first_frame", "split", "seed", "resolution", "protocol_hash")
+COUNTS = ("n", "frames", "context_frames", "first_frame", "seed", "resolution")
 LONGEST = 90  # characters of a fact in an error
 
 
@@ -121,15 +123,47 @@ def _check(file: Path, report: Mapping[str, Any], again: str) -> None:
     if not broken:
         broken = [f"{key}.{row}" for key in KEYS[1:] for row, of in report[key].items() if not isinstance(of, dict)]
     if not broken:
-        needed = {"value", "low", "high", "few", "note", "n"}
+        broken = [f"protocol.{key}" for key in COUNTS if not _is_count(report["protocol"][key])]
+    if not broken:
         broken = [
             f"metrics.{row}.{metric}"
             for row, entries in report["metrics"].items()
             for metric, entry in entries.items()
-            if not isinstance(entry, dict) or needed - set(entry)
+            if not _is_entry(entry)
+        ]
+    if not broken:
+        broken = [
+            f"curves.{row}.{name}"
+            for row, of in report["curves"].items()
+            for name, values in of.items()
+            if values is not None and not (isinstance(values, list) and all(map(_is_number, values)))
         ]
     if broken:
         raise UsageError(f"{file} is damaged ({broken[0]} is missing or of a wrong kind): {again} again")
+
+
+def _is_entry(entry: object) -> bool:
+    """Whether this is a number of a report, with its interval and what it rests on."""
+    return (
+        isinstance(entry, dict)
+        and {"value", "low", "high", "n", "few", "note"} <= set(entry)
+        and all(_is_number(entry[key]) for key in ("value", "low", "high"))
+        and isinstance(entry["n"], list)
+        and len(entry["n"]) == 2
+        and isinstance(entry["few"], bool)
+        and isinstance(entry["note"], str)
+    )
+
+
+def _is_number(value: object) -> bool:
+    """A finite number, or null where a score is undefined."""
+    if value is None:
+        return True
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _flat(facts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

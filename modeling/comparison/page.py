@@ -85,6 +85,7 @@ def render(
         scenes=shown,
         left=left,
         megabytes=largest / 1e6,
+        fps=FPS,
     )
 
 

@@ -22,6 +22,13 @@ def compare(*arguments: object) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
+def edit(run: Path, old: str, new: str) -> None:
+    [file] = run.glob("evaluation/*")
+    text = file.read_text()
+    assert text.count(old) == 1
+    file.write_text(text.replace(old, new))
+
+
 @pytest.fixture
 def runs(tmp_path: Path) -> list[Path]:
     return [write_run(tmp_path / "a", ssim=0.5), write_run(tmp_path / "b", ssim=0.75)]
@@ -64,6 +71,10 @@ def test_newest_evaluation_or_the_one_asked_for(runs: list[Path]) -> None:
         (lambda run: next(run.glob("evaluation/*")).write_text("{"), "cannot be read"),
         (lambda run: next(run.glob("evaluation/*")).write_text('{"protocol": {}}'), "is of format 1"),
         (lambda run: next(run.glob("evaluation/*")).write_text('{"format": 2, "protocol": {}}'), "is damaged"),
+        (lambda run: edit(run, '"value": 0.75', '"value": NaN'), "is damaged (metrics.model.ssim"),
+        (lambda run: edit(run, '"value": 0.75', '"value": "high"'), "is damaged (metrics.model.ssim"),
+        (lambda run: edit(run, '"frames": 25', '"frames": "all"'), "is damaged (protocol.frames"),
+        (lambda run: edit(run, "[0.9, 0.5", "[[], 0.5"), "is damaged (curves.model.ssim_per_frame"),
     ],
 )
 def test_unusable_runs_are_one_line(runs: list[Path], tmp_path: Path, change: Any, words: str) -> None:

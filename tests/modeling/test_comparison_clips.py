@@ -1,0 +1,102 @@
+"""Clips of runs side by side: those that were scored, the real one first, and what a page leaves out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from db.shards import read_manifest
+from modeling.comparison.clips import CELL, GAP, Scene, Shown, coloured, headings, make_scenes, strip
+from modeling.comparison.evaluations import Evaluation, read_evaluations
+from modeling.comparison.page import render
+from modeling.comparison.table import build
+from modeling.data.windows import open_clips
+from modeling.errors import UsageError
+from modeling.inference import load_trained, roll_out
+from tests.modeling.conftest import Run
+from tests.modeling.evaluated_runs import write_evaluation
+
+CPU = torch.device("cpu")
+FRAMES, SEED = 8, 5
+
+
+@pytest.fixture
+def evaluations(trained_run: Path, textures: Path, tmp_path: Path) -> list[Evaluation]:
+    for name in ("a", "b"):
+        run = tmp_path / name
+        shutil.copytree(trained_run, run, ignore=shutil.ignore_patterns("evaluation"))
+        file = write_evaluation(run, ssim=0.5, step=3, frames=FRAMES)
+        report = json.loads(file.read_text())
+        report["protocol"].update(n=3, seed=SEED, data_recipe_hash=read_manifest(textures).recipe_hash)
+        file.write_text(json.dumps(report))
+    return read_evaluations([tmp_path / "a", tmp_path / "b"], None)
+
+
+def scenes_of(evaluations: list[Evaluation], data: Path, said: list[str], *, seed: int = 0) -> list[Scene]:
+    return make_scenes(evaluations, data, chosen=[1, 9], count=2, seed=seed, device=CPU, force=False, say=said.append)
+
+
+def test_the_scored_clips_stand_beside_the_real_ones(evaluations: list[Evaluation], textures: Path) -> None:
+    said: list[str] = []
+    scenes = scenes_of(evaluations, textures, said)
+    assert said == [] and len(scenes) == 2
+    assert [scene.id for scene in scenes_of(evaluations, textures, said)] == [scene.id for scene in scenes]
+    chosen = {tuple(one.id for one in scenes_of(evaluations, textures, said, seed=seed)) for seed in range(1, 5)}
+    assert len(chosen) > 1
+    trained, clips = load_trained(evaluations[0].run, CPU), open_clips(textures, "test", resolution=32, frames=FRAMES)
+    for scene in scenes:
+        assert [row.title for row in scene.rows] == ["real", "a", "b"]
+        index = [clip.id for clip in clips.clips].index(scene.id)
+        real = clips.window(index, 0, FRAMES)
+        assert np.array_equal(scene.rows[0].clip, real)
+        made = roll_out(trained.generator, real[:1], frames=10, seed=None if trained.deterministic else SEED + index)
+        assert np.array_equal(scene.rows[1].clip, made) and np.array_equal(scene.rows[2].clip, made)
+        ended = strip(scene.rows[0], [1, 9], masked=False)[:, -CELL:]
+        assert (ended == 128).all()  # the real clip has 8 frames
+        assert np.array_equal(strip(scene.rows[1], [9], masked=False)[::4, -CELL::4], made[9])
+
+
+def test_other_data_is_refused(evaluations: list[Evaluation], textures: Path) -> None:
+    report = json.loads(evaluations[1].file.read_text())
+    report["protocol"]["data_recipe_hash"] = "another"
+    evaluations[1].file.write_text(json.dumps(report))
+    changed = read_evaluations([one.run for one in evaluations], None)
+    with pytest.raises(UsageError, match="is not the data"):
+        scenes_of(changed, textures, [])
+
+
+def test_command_writes_strips_and_videos(evaluations: list[Evaluation], textures: Path, modeling: Run) -> None:
+    out = evaluations[0].run.parent / "out"
+    arguments = [*(one.run for one in evaluations), "--data", textures, "--out", out, "--clips", 1, "--frames", "1,3"]
+    for _ in range(2):  # an earlier comparison is replaced
+        result = modeling("compare", *arguments, "--json")
+        assert result.exit_code == 0, result.output
+    assert len(json.loads(result.stdout)["clips"]) == 1
+    assert {file.name for file in out.glob("strip-*")} == {f"strip-1-{row}.png" for row in range(3)}
+    assert (out / "index.html").read_text().count("data:video/mp4;base64,") == 3
+
+
+def test_label_maps_stand_beside_the_input() -> None:
+    labels = np.zeros((32, 32), np.uint8)
+    labels[16:] = 1
+    clip = np.full((2, 32, 32, 3), 200, np.uint8)
+    shown = Shown(title="x", clip=clip, input=clip[0], labels=labels)
+    picture = strip(shown, [1], masked=True)
+    assert headings([1], masked=True) == ["input", "label map", "frame 1"]
+    assert picture.shape == (CELL, 3 * CELL + 2 * GAP, 3)
+    assert np.array_equal(picture[::4, CELL + GAP : 2 * CELL + GAP : 4], coloured(labels))
+    assert len(np.unique(coloured(labels).reshape(-1, 3), axis=0)) == 2
+
+
+def test_page_says_what_it_leaves_out(evaluations: list[Evaluation]) -> None:
+    clip = np.random.default_rng(0).integers(0, 255, (8, 32, 32, 3), np.uint8)
+    scenes = [Scene(id=name, rows=[Shown(title="real", clip=clip, input=clip[0], labels=None)]) for name in ("p", "q")]
+    whole = render(build(evaluations), [], None, scenes, [1])
+    assert whole.count("<video") == 2 and "Left out" not in whole
+    small = render(build(evaluations), [], None, scenes, [1], largest=len(whole) * 2 // 3 + 200_000)
+    assert small.count("<video") == 1 and "Left out, to keep this page under" in small and small.count(">p</h3>") == 1
