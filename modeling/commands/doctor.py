@@ -40,7 +40,11 @@ def doctor(weights: Path | None, as_json: bool) -> None:
     possible = [metric for metric, there in ready.items() if there]
     at = "" if folder is None else f" --weights {folder}"
     evaluate = f"modeling evaluate --run RUN --data SHARDS{at} --metrics {','.join([*possible, 'proxy'])}"
-    content = {"folder": None if folder is None else str(folder), "files": [_as_json(finding) for finding in findings], "metrics": ready}
+    content = {
+        "folder": None if folder is None else str(folder),
+        "files": [_as_json(finding) for finding in findings],
+        "metrics": ready,
+    }
     broken = any(finding.state == "broken" for finding in findings)
     report(as_json, content, lines, next_command=None if broken else evaluate)
     if broken:
