@@ -6,6 +6,7 @@ Letters: N clips, T frames, R side of the frames, D features.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +22,11 @@ from modeling.data.conditions import open_for
 from modeling.data.windows import DataError
 from modeling.evaluation.filling import filled
 from modeling.evaluation.measures import FRAMES_AT_ONCE, Features, Span
+from modeling.evaluation.names import WEIGHTS_VARIABLE
 from modeling.evaluation.sources import HeldOut, real, seed_of
 from modeling.evaluation.store import writable_home
 from modeling.inference import roll_out
-from modeling.metrics.extractors import load_extractor
+from modeling.metrics.extractors import WeightsError, load_extractor
 from modeling.metrics.frechet import frechet_distance
 from modeling.metrics.inception_score import inception_score
 from modeling.networks import Generator
@@ -71,6 +73,11 @@ class Validation:
         self._held = HeldOut(
             clips=clips, count=count, frames=config.frames, given=generator.context_frames, options=generator
         )
+        if kind != "proxy" and not os.environ.get(WEIGHTS_VARIABLE):
+            raise WeightsError(
+                f"checks.evaluate_metric={checks.evaluate_metric} needs the weights of {kind}: set {WEIGHTS_VARIABLE} "
+                "to their folder (`modeling doctor --weights DIR` says what belongs in it), or take proxy"
+            )
         with torch.random.fork_rng(devices=[]):  # networks draw weights before theirs are loaded
             extractor = load_extractor(kind, None, device)  # type: ignore[call-overload]
         span = Span(generator.context_frames, config.frames)
