@@ -193,6 +193,7 @@ class Demo:
         if scripts.is_relative_to(Path.cwd()):
             scripts = scripts.relative_to(Path.cwd())
         train = f"train --data {self.dataset}/shards --preset tiny --run {self.run} --steps {10 * self.steps}"
+        train += "".join(f" --set {option}" for option in QUICK)
         go_on = {
             "look through the kept clips in the grid": f"curate annotate --dataset {self.dataset} --state accepted",
             "train longer": f"modeling {train}",
