@@ -71,11 +71,12 @@ def is_few(n: int, width: int) -> bool:
 
 def frechet(real: Array, fake: Array, known: Moments, *, draws: int, seed: int) -> tuple[float, Interval | None]:
     """The distance between all feature vectors of two sets, and its interval; `known`: the real ones' moments."""
-    value = frechet_of_moments(known, moments(fake))
+    own = moments(fake)
+    value = frechet_of_moments(known, own)
     if not draws:
         return value, None
     sets = rows_of(real), rows_of(fake), videos_of(real), videos_of(fake)
-    return value, frechet_interval(*sets, draws=draws, seed=seed)
+    return value, frechet_interval(*sets, x_moments=known, y_moments=own, draws=draws, seed=seed)
 
 
 def each_step(real: Array, known: Moments, fake: Array, *, pooled: bool, first: int) -> list[float | None]:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from modeling.metrics.frechet import Moments
 from modeling.metrics.influence import influences
 from modeling.training.seeding import derived
 
@@ -84,11 +85,14 @@ def frechet_interval(
     x_videos_N: Tensor | None = None,
     y_videos_M: Tensor | None = None,
     *,
+    x_moments: Moments | None = None,
+    y_moments: Moments | None = None,
     draws: int = DRAWS,
     seed: int = 0,
     level: float = LEVEL,
 ) -> Interval | None:
     """Of `frechet_distance`, both sets resampled by videos. x_videos_N: which video a row is of; None: each its own.
+    x_moments, y_moments: of the same rows, where they are known already.
 
     The distance is taken as linear in the videos' weights (the infinitesimal jackknife, Efron 1982): each video's
     influence is worked out once, with one singular value decomposition, and a draw is a sum of V numbers. A
@@ -96,7 +100,7 @@ def frechet_interval(
     smaller than the set it is of, and the distance grows as sets shrink. What the interval does not hold is the
     estimate's own bias at this n. None for fewer than two videos in a set.
     """
-    value, *each = influences(x_ND, y_MD)
+    value, *each = influences(x_ND, y_MD, x_moments, y_moments)
     sides = []
     for number, (of_rows, videos) in enumerate(zip(each, (x_videos_N, y_videos_M), strict=True)):
         groups = torch.arange(len(of_rows)) if videos is None else torch.unique(videos.cpu(), return_inverse=True)[1]

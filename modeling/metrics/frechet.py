@@ -28,7 +28,7 @@ def frechet_distance(x_ND: Tensor, y_MD: Tensor) -> float:
         raise ValueError(f"x has features of width {x_ND.shape[1]}, y of width {y_MD.shape[1]}")
     mean_x, root_x = _moments(x_ND)
     mean_y, root_y = _moments(y_MD)
-    return _distance(mean_x, root_x, mean_y, root_y)
+    return _distance(mean_x, root_x, mean_y, root_y, float(torch.linalg.svdvals(root_x @ root_y.T).sum()))
 
 
 class Moments:
@@ -36,7 +36,7 @@ class Moments:
 
     Up to D rows are held as they came, which is less than their covariance and loses nothing; each further D rows are
     folded into the centred second moment (Chan, Golub and LeVeque 1983), so that how rows were split into batches
-    changes no digit. Never more than D rows and two D x D matrices.
+    changes no digit. Never more than D rows and four D x D matrices.
     """
 
     def __init__(self, width: int) -> None:
@@ -49,7 +49,9 @@ class Moments:
         self._scatter_DD: Tensor | None = None  # sum of (x - mean)(x - mean)' of the folded rows
         self._held: list[Tensor] = []
         self._holding = 0
+        self._whole: tuple[int, Tensor, Tensor] | None = None  # all rows' count, mean and scatter, once asked for
         self._root_RD: Tensor | None = None
+        self._triangular = False  # the root, once it is known
 
     def add(self, x_BD: Tensor) -> Moments:
         """Take in a batch, of 0 rows or more. ValueError for another width, or values that are not finite."""
@@ -58,7 +60,7 @@ class Moments:
         parts = [x_BD[start : start + ROWS].detach() for start in range(0, len(x_BD), ROWS)]
         if not all(bool(part.isfinite().all()) for part in parts):
             raise ValueError("the batch holds features that are not finite")
-        self._root_RD = None
+        self._whole = self._root_RD = None
         for part in parts:  # a batch may be a whole set on the disk: never copied as one
             self._take(part.to("cpu", torch.float64, copy=True))
         return self
@@ -73,7 +75,7 @@ class Moments:
             self.n += folded
         for part in held:
             self.add(part)
-        self._root_RD = None
+        self._whole = self._root_RD = None
         return self
 
     @property
@@ -88,28 +90,35 @@ class Moments:
     @property
     def covariance(self) -> Tensor:
         """(D, D) float64, unbiased. ValueError for fewer than two samples."""
-        self._require_two("x")
+        self.require_two("x")
         return self._joined()[2] / (self.n - 1)
 
     @property
     def root(self) -> Tensor:
         """(R, D) float64 whose R'R is the covariance; kept until more is added.
 
-        Of D samples and fewer: the centred rows. Of more: from the covariance's eigenvalues, those left out that are
-        rounding of 0. ValueError for fewer than two samples.
+        Of D samples and fewer: the centred rows. Of more: the covariance's Cholesky factor; where its rank is not full,
+        its eigenvectors, those left out whose eigenvalues are rounding of 0. ValueError for fewer than two samples.
         """
-        self._require_two("x")
+        self.require_two("x")
         if self._root_RD is None:
             if self._scatter_DD is None:
                 rows = torch.cat(self._held)
                 self._root_RD = (rows - rows.mean(dim=0)) / (self.n - 1) ** 0.5
             else:
-                values, vectors = torch.linalg.eigh(self.covariance)
-                kept = values > values[-1].clamp(min=0) * self.width * torch.finfo(torch.float64).eps
-                self._root_RD = (vectors[:, kept] * values[kept].sqrt()).T.contiguous()
+                self._root_RD, self._triangular = _root_of(self.covariance)
         return self._root_RD
 
-    def _require_two(self, name: str) -> None:
+    def coordinates(self, x_BD: Tensor) -> Tensor:
+        """(B, R) z with z root = x - mean, for rows x of a set of more than D samples."""
+        root, centred = self.root, x_BD.detach().cpu().double() - self.mean
+        if self._triangular:
+            return torch.linalg.solve_triangular(root, centred, upper=True, left=False)
+        # Eigenvectors, each as long as the root of its eigenvalue: z = (x - mean) R' (R R')^-1.
+        return (centred @ root.T) / root.square().sum(dim=1)
+
+    def require_two(self, name: str) -> None:
+        """ValueError, that names the set, where there is no covariance."""
         if self.n < 2:
             raise ValueError(f"{name} must have two samples or more, not {self.n}")
 
@@ -126,7 +135,7 @@ class Moments:
 
     def _fold(self) -> None:
         self._folded, self._mean_D, self._scatter_DD = self._joined()
-        self._held, self._holding = [], 0
+        self._held, self._holding, self._whole = [], 0, None
 
     def _join(self, n: int, mean_D: Tensor, scatter_DD: Tensor) -> None:
         self._folded, self._mean_D, self._scatter_DD = _together(
@@ -138,23 +147,50 @@ class Moments:
         if not self._held:
             assert self._scatter_DD is not None
             return self._folded, self._mean_D, self._scatter_DD
-        rows = torch.cat(self._held)
-        mean = rows.mean(dim=0)
-        centred = rows - mean
-        return _together(self._folded, self._mean_D, self._scatter_DD, len(rows), mean, centred.T @ centred)
+        if self._whole is None:
+            rows = torch.cat(self._held)
+            mean = rows.mean(dim=0)
+            centred = rows - mean
+            self._whole = _together(self._folded, self._mean_D, self._scatter_DD, len(rows), mean, centred.T @ centred)
+        return self._whole
 
 
 def frechet_of_moments(a: Moments, b: Moments) -> float:
     """The distance of two sets by their moments: `frechet_distance` of their rows, to rounding.
 
-    Roots of the covariances come from symmetric eigenvalues, and are kept, so that one reference serves many sets.
+    Roots of the covariances are kept, so that one reference serves many sets.
     ValueError for fewer than two samples, or differing widths.
     """
-    a._require_two("x")
-    b._require_two("y")
+    return distance_of(a, b, float(torch.linalg.svdvals(crossed(a, b)).sum()))
+
+
+def crossed(a: Moments, b: Moments) -> Tensor:
+    """A B' (R_a, R_b) of the roots, the sum of whose singular values is tr((C_a C_b)^(1/2)).
+
+    ValueError for fewer than two samples, or differing widths.
+    """
+    a.require_two("x")
+    b.require_two("y")
     if a.width != b.width:
         raise ValueError(f"x has features of width {a.width}, y of width {b.width}")
-    return _distance(a.mean, a.root, b.mean, b.root)
+    return a.root @ b.root.T
+
+
+def distance_of(a: Moments, b: Moments, shared: float) -> float:
+    """The distance, where tr((C_a C_b)^(1/2)) is known."""
+    return _distance(a.mean, a.root, b.mean, b.root, shared)
+
+
+def _root_of(covariance_DD: Tensor) -> tuple[Tensor, bool]:
+    """(R, D), and whether it is triangular: so where the rank is full, at a tenth of what eigenvectors cost."""
+    rounding = len(covariance_DD) * torch.finfo(torch.float64).eps
+    factor, failed = torch.linalg.cholesky_ex(covariance_DD)
+    pivots = factor.diagonal().square()
+    if not int(failed) and bool(pivots.min() > rounding * covariance_DD.diagonal().max()):
+        return factor.T.contiguous(), True
+    values, vectors = torch.linalg.eigh(covariance_DD)
+    kept = values > values[-1].clamp(min=0) * rounding
+    return (vectors[:, kept] * values[kept].sqrt()).T.contiguous(), False
 
 
 def _together(
@@ -168,8 +204,7 @@ def _together(
     return total, mean_D + apart * (m / total), scatter
 
 
-def _distance(mean_x: Tensor, root_x: Tensor, mean_y: Tensor, root_y: Tensor) -> float:
-    shared = float(torch.linalg.svdvals(root_x @ root_y.T).sum()) if len(root_x) and len(root_y) else 0.0
+def _distance(mean_x: Tensor, root_x: Tensor, mean_y: Tensor, root_y: Tensor, shared: float) -> float:
     spread = float(root_x.square().sum() + root_y.square().sum())  # the two covariances' traces
     return max(0.0, float((mean_x - mean_y).square().sum()) + spread - 2 * shared)
 

@@ -102,6 +102,16 @@ def test_moments_equal_the_direct_form(n: int, m: int, width: int, rank: int, de
     assert by_moments(x, y) == pytest.approx(frechet_distance(x, y), rel=1e-6, abs=1e-7 * scale)
 
 
+@pytest.mark.parametrize("rank", [3, 7, 8])
+def test_coordinates_lead_back_to_the_rows(rank: int) -> None:
+    """Whether the root is triangular, as of full rank, or eigenvectors."""
+    x = drawn(40, rank, 4) @ drawn(rank, 8, 5) + 2
+    moments = Moments(8).add(x)
+    assert len(moments.root) == rank
+    np.testing.assert_allclose(moments.coordinates(x) @ moments.root, x - x.mean(dim=0), atol=1e-9)
+    np.testing.assert_allclose(moments.root.T @ moments.root, moments.covariance, atol=1e-12 * float(x.var()))
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=12), st.integers(1, 7), st.integers(0, 99))
 def test_batches_change_no_digit(sizes: list[int], width: int, seed: int) -> None:
@@ -171,6 +181,8 @@ def test_added_rows_are_copied() -> None:
         (lambda: frechet_of_moments(Moments(3).add(torch.zeros(2, 3)), Moments(3)), "y must have two samples .* not 0"),
         (lambda: by_moments(torch.zeros(2, 3), torch.zeros(2, 4)), "width 3, y of width 4"),
         (lambda: influences(torch.zeros(2, 3), torch.zeros(2)), r"\(N, D\)"),
+        (lambda: influences(torch.zeros(2, 3), torch.zeros(2, 3), Moments(3)), "moments of 0 x 3 features"),
+        (lambda: influences(torch.zeros(2, 3), torch.zeros(2, 4)), "width 3, y of width 4"),
     ],
 )
 def test_what_has_no_distance_is_refused(build, said: str) -> None:  # type: ignore[no-untyped-def]
@@ -183,10 +195,13 @@ def weighted(x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     return mean, (weights.sqrt()[:, None] * (x - mean)) / (len(x) - 1) ** 0.5
 
 
-@pytest.mark.parametrize(("n", "m", "width"), [(7, 9, 12), (30, 25, 4), (30, 5, 8)])
-def test_influences_are_derivatives(n: int, m: int, width: int) -> None:
+@pytest.mark.parametrize(
+    ("n", "m", "width", "rank"), [(7, 9, 12, 12), (30, 25, 4, 4), (30, 5, 8, 8), (30, 25, 8, 3), (30, 25, 8, 7)]
+)
+def test_influences_are_derivatives(n: int, m: int, width: int, rank: int) -> None:
     """By central differences in each sample's weight, the others' lowered so that the weights' sum stays."""
-    x, y = drawn(n, width, 0), drawn(m, width, 1) * 1.5 + 1
+    mixing = drawn(rank, width, 2)
+    x, y = drawn(n, rank, 0) @ mixing, drawn(m, width, 1) * 1.5 + 1
     value, of_x, of_y = influences(x, y)
     assert value == pytest.approx(frechet_distance(x, y), rel=1e-9)
 
