@@ -5,9 +5,9 @@ and shapes are those of VideoGPT's `i3d_pretrained_400.pt`; `torchscript.py` bri
 
 FVD (Unterthiner et al. 2018, arXiv 1812.01717) is a Frechet distance over the 400 logits, averaged over time, before
 the softmax. The references agree on this and differ in what the network is shown: the first code and StyleGAN-V
-stretch frames to 224x224 in [-1, 1] (the first with TensorFlow 1's corner-anchored samples, StyleGAN-V with half-pixel
-centres), VideoGPT brings the shorter side to 224, crops the centre and stays in [-0.5, 0.5]. Ours stretches to 224x224
-with half-pixel centres, in [-1, 1].
+stretch frames to 224x224 (the first with TensorFlow 1's corner-anchored samples, in [-1, 1]; StyleGAN-V inside its
+archive), VideoGPT brings the shorter side to 224, crops the centre and stays in [-0.5, 0.5]. Ours stretches to 224x224
+with half-pixel centres, in [-1, 1], as TATS does.
 
 Shapes: B or N clips, T frames, H and W the frames' height and width.
 """

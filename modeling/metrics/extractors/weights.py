@@ -72,7 +72,8 @@ FILES: tuple[WeightFile, ...] = (
         names=("i3d_pretrained_400.pt",),
         size=None,
         sha256=None,
-        source="https://drive.google.com/uc?id=1mQK8KD8G6UWRa5t87SRMm5PVXtlpneJT (VideoGPT)",
+        source="https://drive.google.com/uc?id=1mQK8KD8G6UWRa5t87SRMm5PVXtlpneJT (VideoGPT), "
+        "or https://github.com/songweige/TATS/raw/main/tats/fvd/i3d_pretrained_400.pt (TATS)",
         used_by=("fvd",),
     ),
     WeightFile(
