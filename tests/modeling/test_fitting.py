@@ -16,7 +16,7 @@ from modeling.training import loop as training_module
 from modeling.training.distributed import Processes
 from modeling.training.fitting import Probe, candidates, choose, out_of_memory, settle
 from modeling.training.loop import train
-from tests.modeling.test_training import request
+from tests.modeling.training_cases import request
 
 CUDA, CPU = torch.device("cuda"), torch.device("cpu")
 

@@ -17,7 +17,7 @@ from modeling.training.draws import draws_for
 from modeling.training.loop import train
 from modeling.training.precision import matrix_products
 from modeling.training.step import Networks, build_networks, build_optimisers, discriminator_pass, generator_pass
-from tests.modeling.test_training import request
+from tests.modeling.training_cases import request
 
 SMALL = ["resolution=16", "frames=5", "generator.widths=[2,1]", "d_s.widths=[1,2,2]", "d_t.widths=[1,2,2]"]
 

@@ -1,14 +1,12 @@
-"""The loop: what a run folder holds, the schedule, stopping, resuming, and what is refused."""
+"""The loop: what a run folder holds, stopping, resuming bit for bit, and which runs are not resumed."""
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import math
 import random
 import signal
-from collections.abc import Mapping
 from pathlib import Path
 
 import av
@@ -18,54 +16,13 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from modeling.config import Config, apply_overrides
-from modeling.errors import ModelingError
+from modeling.config import Config
 from modeling.inference import load_trained
 from modeling.presets import get
-from modeling.runs.checkpoint import load_checkpoint, save_checkpoint
+from modeling.runs.checkpoint import load_checkpoint
 from modeling.runs.folder import MetricsLog, RunError, RunFolder
-from modeling.training import loop as training_module
-from modeling.training import nonfinite
-from modeling.training.convergence import Convergence
-from modeling.training.draws import draws_for
-from modeling.training.loop import TrainingRequest, TrainingResult, train
-from modeling.training.schedule import cosine_begins, learning_rate
-from modeling.training.step import NonFiniteError
-from modeling.watchers import RunStart
-from tests.modeling.moving_textures import write_textures
-
-CPU = torch.device("cpu")
-QUICK = ("frames=8", "d_s.frames=4", "training.batch=2", "generator.ch=4", "d_s.ch=2", "d_t.ch=2")
-
-
-def request(data: Path, run: Path, steps: int, *overrides: str, every: int = 100) -> TrainingRequest:
-    config = apply_overrides(get("tiny"), [*QUICK, f"training.steps={steps}", *overrides])
-    return TrainingRequest(data=data, run=run, config=config, device=CPU, checkpoint_every=every, sample_every=every)
-
-
-class Recorder:
-    """A watcher that remembers, and can do something at a step."""
-
-    def __init__(self, at: int = 0, act: object = None) -> None:
-        self.records: list[Mapping[str, float]] = []
-        self.samples: list[Path] = []
-        self.starts: list[int] = []
-        self.at, self.act = at, act
-
-    def begin(self, start: RunStart) -> None:
-        self.starts.append(start.first_step)
-
-    def step(self, record: Mapping[str, float]) -> None:
-        self.records.append(record)
-        if record["step"] == self.at and callable(self.act):
-            self.act()
-
-    def sample(self, step: int, video: Path) -> None:
-        assert video.is_file()
-        self.samples.append(video)
-
-    def close(self) -> None:
-        """Nothing is held."""
+from modeling.training.loop import TrainingResult, train
+from tests.modeling.training_cases import CPU, Recorder, assert_same_state, request, without_clock
 
 
 @pytest.fixture(scope="module")
@@ -148,26 +105,6 @@ def test_the_model_is_the_moving_average(straight: tuple[Path, TrainingResult, R
     assert all(torch.equal(value, model[name]) for name, value in loaded.generator.state_dict().items())
 
 
-def without_clock(run: Path) -> list[dict[str, float]]:
-    clock = ("seconds", "wait", "clips_per_second", "memory_mb")
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key not in clock} for line in lines]
-
-
-def assert_same_state(first: object, second: object, where: str = "") -> None:
-    """Equal in every tensor's bits and every value."""
-    if isinstance(first, torch.Tensor):
-        assert isinstance(second, torch.Tensor)
-        assert torch.equal(first, second), where
-    elif isinstance(first, dict):
-        assert isinstance(second, dict)
-        assert first.keys() == second.keys(), where
-        for key, value in first.items():
-            assert_same_state(value, second[key], f"{where}.{key}")
-    else:
-        assert first == second, where
-
-
 def test_a_stop_and_a_larger_n_go_on_bit_for_bit(
     straight: tuple[Path, TrainingResult, Recorder], textures: Path, tmp_path: Path
 ) -> None:
@@ -238,13 +175,6 @@ def test_another_configuration_is_refused_by_its_keys(
     assert [step for step, _ in RunFolder(run).checkpoints.all()] == [4, 6]
 
 
-def test_a_longer_schedule_is_recorded(textures: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    train(request(textures, run, 1))
-    train(request(textures, run, 2, "schedule_steps=20000"))
-    assert RunFolder(run).read_config().training.schedule_steps == 20_000
-
-
 def test_a_checkpoint_of_another_preset(
     straight: tuple[Path, TrainingResult, Recorder], textures: Path, tmp_path: Path
 ) -> None:
@@ -258,153 +188,12 @@ def test_a_checkpoint_of_another_preset(
         load_trained(other, CPU, foreign)
 
 
-def test_other_shards_are_refused_unless_accepted(textures: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    train(request(textures, run, 1))
-    first = json.loads((run / "environment.json").read_text())["data"]
-    other = write_textures(tmp_path / "shards", {"train": [[30, 40]], "val": [[30]]})
-    with pytest.raises(RunError, match=r"not the shards that .* was trained on \(train-00000\.h5, train-00001\.h5\)"):
-        train(request(other, run, 2))
-    result = train(dataclasses.replace(request(other, run, 2), accept_new_data=True))
-    assert (result.first_step, result.step) == (1, 2)
-    assert train(request(other, run, 3)).step == 3
-    environment = json.loads((run / "environment.json").read_text())
-    assert environment["data_before"] == [first]
-    assert environment["data"] != first
-
-
-def test_without_val_the_samples_show_train_and_it_is_said(tmp_path: Path) -> None:
-    data = write_textures(tmp_path / "shards", {"train": [[30, 20]]})
-    said: list[str] = []
-    train(request(data, tmp_path / "run", 1), say=said.append)
-    assert "split val is empty: the samples show clips of train" in said
-    assert (tmp_path / "run" / "samples" / "step-00000001.mp4").is_file()
-
-
-def test_two_trainings_cannot_share_a_folder(textures: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    with RunFolder(run).locked(), pytest.raises(RunError, match="being trained by another process"):
-        train(request(textures, run, 1))
-    assert train(request(textures, run, 1)).step == 1
-
-
-def test_a_request_that_cannot_be_met_leaves_no_folder(textures: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelingError, match="needs 64x64"):
-        train(dataclasses.replace(request(textures, tmp_path / "run", 1), config=get("bair-64")))
-    with pytest.raises(ModelingError, match="shorter than 60 frames"):
-        train(request(textures, tmp_path / "run", 1, "frames=60"))
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_loss_that_is_not_finite_stops_before_the_update(
-    textures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = tmp_path / "run"
-    train(request(textures, run, 2))
-    kept = RunFolder(run).checkpoints.file(2).read_bytes()
-    monkeypatch.setattr(training_module, "to_float", lambda frames, device: torch.full((2, 8, 3, 32, 32), torch.nan))
-    with pytest.raises(ModelingError, match=r"is nan in step 2, pass 0: nothing was updated; the batch's clips are in"):
-        train(request(textures, run, 4))
-    saved = json.loads((run / "non-finite-step-00000002.json").read_text())
-    assert saved["step"] == 2
-    assert len(saved["clips"]) == 2
-    assert all(clip["id"].startswith("train-") for clip in saved["clips"])
-    assert [step for step, _ in RunFolder(run).checkpoints.all()] == [2]
-    assert RunFolder(run).checkpoints.file(2).read_bytes() == kept
-    assert issubclass(NonFiniteError, ArithmeticError)
-
-
-def test_the_pass_that_was_not_finite_can_be_run_again(textures: Path, tmp_path: Path) -> None:
-    """A weight beyond all numbers in the checkpoint: D_T's scores are infinite, so the first pass stops."""
-    run = tmp_path / "run"
-    train(request(textures, run, 1))
-    checkpoint = RunFolder(run).checkpoints.file(1)
-    state = load_checkpoint(checkpoint, CPU)
-    state["d_t"]["linear.bias"].fill_(math.inf)
-    save_checkpoint(checkpoint, {key: value for key, value in state.items() if key != "format_version"})
-    with pytest.raises(ModelingError, match=r"d_t_\w+ is nan in step 1, pass 0") as stopped:
-        train(request(textures, run, 2))
-    file = run / "non-finite-step-00000001.json"
-    with pytest.raises(NonFiniteError) as again:
-        nonfinite.replay(file, CPU)
-    assert str(stopped.value).startswith(str(again.value))
-    # With the weight mended the same batch, with the same draws, passes.
-    state = load_checkpoint(file.with_suffix(".pt"), CPU)
-    state["d_t"]["linear.bias"].zero_()
-    save_checkpoint(file.with_suffix(".pt"), {key: value for key, value in state.items() if key != "format_version"})
-    assert math.isfinite(nonfinite.replay(file, CPU)["d_t_loss"])
-    batch, draws = nonfinite.load(file)
-    assert batch.frames.shape == (2, 8, 32, 32, 3)
-    assert_same_state(vars(draws), vars(draws_for(request(textures, run, 2).config, step=1, pass_index=0)))
-
-
 def test_nothing_is_drawn_from_the_global_generators(textures: Path, tmp_path: Path) -> None:
     torch_state, numpy_state, python_state = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
     train(dataclasses.replace(request(textures, tmp_path / "run", 1), workers=1))
     assert torch.equal(torch.get_rng_state(), torch_state)
     assert np.random.get_state()[1].tolist() == numpy_state
     assert random.getstate() == python_state
-
-
-def test_a_flat_estimate_ends_the_run_and_stays_ended(
-    textures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Looks at steps 4 and 6, of which two in a row are enough here; hardly anything is learned in between."""
-    monkeypatch.setattr("modeling.training.convergence.CHECKS", 2)
-    rule, run = Convergence(window=4, tolerance=0.999), tmp_path / "run"
-    asked = dataclasses.replace(request(textures, run, 9, "lr=1e-7"), convergence=rule)
-    result = train(asked)
-    assert result.step == 6
-    assert result.converged is not None
-    assert result.converged.startswith("converged at step 6: over the last 4 steps")
-    assert RunFolder(run).checkpoints.all()[-1][0] == 6
-    again = train(asked)
-    assert (again.step, again.converged) == (6, result.converged)
-
-
-def test_a_collapse_is_said_and_motion_is_logged(
-    textures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("modeling.training.collapse.EARLIEST", 2)
-    monkeypatch.setattr("modeling.training.collapse.EARLIEST_SHARE", 0.0)
-    monkeypatch.setattr("modeling.training.collapse.STILL", 10.0)  # everything moves less than ten times the data
-    said: list[str] = []
-    asked = dataclasses.replace(request(textures, tmp_path / "run", 4), sample_every=1)
-    train(asked, say=said.append)
-    [line] = [line for line in said if "hardly move" in line]
-    assert "warning: the last 3 samples hardly move: at step 3 by" in line
-    ratios = [
-        json.loads(line)["motion_ratio"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
-    ]
-    assert len(ratios) == 4
-    assert all(0 < ratio < 10 for ratio in ratios)
-
-
-def test_short_sequences_warn(textures: Path, tmp_path: Path) -> None:
-    said: list[str] = []
-    train(request(textures, tmp_path / "run", 1), say=said.append)
-    assert any("below 15 the temporal discriminator gives no useful gradient" in line for line in said)
-
-
-def test_the_schedule_is_constant_then_one_cosine() -> None:
-    training = apply_overrides(get("tiny"), ["schedule_steps=1000", "steps=1000", "batch=4"]).training
-    clips = 80  # ten epochs of D at 8 clips a step: 100 steps
-    assert cosine_begins(training, clips) == 100
-    rates = [learning_rate(training, step, clips) for step in range(1000)]
-    assert rates[:101] == [3e-4] * 101
-    assert rates[550] == pytest.approx(1.5e-4)
-    assert rates[325] == pytest.approx(3e-4 * 0.5 * (1 + math.cos(math.pi / 4)))
-    assert all(later < earlier for earlier, later in itertools.pairwise(rates[100:]))
-    assert 0 < rates[-1] < 1e-8
-    assert learning_rate(training, 1000, clips) == 0
-    constant = dataclasses.replace(training, schedule="constant")
-    assert learning_rate(constant, 999, clips) == 3e-4
-
-
-def test_a_schedule_within_the_constant_epochs_is_said(textures: Path, tmp_path: Path) -> None:
-    said: list[str] = []
-    train(request(textures, tmp_path / "run", 1, "schedule_steps=5"), say=said.append)
-    assert any("the learning rate stays at 0.0003" in line for line in said)
 
 
 def test_metrics_of_a_killed_run_are_cut_to_the_checkpoint(tmp_path: Path) -> None:
