@@ -11,7 +11,7 @@ from typing import Any
 
 from modeling.comparison.evaluations import Evaluation
 from modeling.evaluation.names import NUMBERS
-from modeling.evaluation.protocol import line
+from modeling.evaluation.protocol import line, shortened
 from modeling.evaluation.report import ROWS, cell, titled
 
 MARK = "‡"  # on each number of another protocol than the first run's
@@ -81,7 +81,7 @@ def _protocol(one: Evaluation) -> str:
 
 
 def line_of_extractor(name: str, about: Mapping[str, Any]) -> str:
-    return f"{name} {str(about.get('digest', ''))[:40]}" + (f", {about['resize']}" if "resize" in about else "")
+    return f"{name} {shortened(str(about.get('digest', '')))}" + (f", {about['resize']}" if "resize" in about else "")
 
 
 def as_markdown(table: Table, differences: Sequence[str]) -> str:

@@ -87,8 +87,15 @@ class Features:
             made = self._extractor(clips)
         else:  # a frame's features are its own, so frames go through in batches of one size, whatever the clips' length
             N, T = clips.shape[:2]
-            parts = [self._extractor(part[:, None]) for part in torch.split(clips.flatten(0, 1), FRAMES_AT_ONCE)]
-            made = {output: torch.cat([part[output] for part in parts]).reshape(N, T, -1) for output in self._names}
+            frames = clips.flatten(0, 1)
+            changed = torch.ones(len(frames), dtype=torch.bool)  # what stands still is looked at once
+            changed[1:] = (frames[1:] != frames[:-1]).flatten(1).any(dim=1)
+            parts = [self._extractor(part[:, None]) for part in torch.split(frames[changed], FRAMES_AT_ONCE)]
+            which = changed.cumsum(0) - 1
+            made = {
+                output: torch.cat([part[output] for part in parts]).cpu()[which].reshape(N, T, -1)
+                for output in self._names
+            }
         return {name: made[output].cpu().numpy() for output, name in self._names.items()}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -50,7 +51,12 @@ def line(facts: Mapping[str, Any], extractor: str | None = None) -> str:
     ]
     if extractor is not None:
         about = facts["extractors"][extractor]
-        parts.append(f"{extractor} {about['digest'][:40]}")
+        parts.append(f"{extractor} {shortened(about['digest'])}")
         if "resize" in about:
             parts.append(f"resize: {about['resize']}")
     return "; ".join([*parts, f"protocol {facts['protocol_hash']}"])
+
+
+def shortened(digest: str) -> str:
+    """An extractor's digest with the first 16 digits of each hash in it: LPIPS has one of each of its two files."""
+    return re.sub(r"[0-9a-f]{64}", lambda match: match[0][:16], digest)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import pickle
-import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,24 +12,19 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from modeling.errors import UsageError
 from modeling.metrics.extractors import WeightsError, load_extractor, weights
 from modeling.metrics.extractors.i3d import I3D
 from modeling.metrics.extractors.inception import Inception
-from modeling.metrics.extractors.lpips import Backbone, Heads
+from modeling.metrics.extractors.lpips import Heads
 from modeling.metrics.extractors.torchscript import read_archive
 from tests.modeling.conftest import Run
-from tests.modeling.published_networks import archive_name, i3d_table, randomised
+from tests.modeling.published_files import NAMES, alexnet, archive_of, heads, published
+from tests.modeling.published_networks import randomised
 
 CPU = torch.device("cpu")
-NAMES = {
-    "inception": "pt_inception-2015-12-05-6726825d.pth",
-    "i3d": "i3d_pretrained_400.pt",
-    "lpips-backbone": "alexnet-owt-7be5be79.pth",
-    "lpips-heads": "alex.pth",
-}
 Publish = Callable[[Path], None]
 
 
@@ -40,28 +33,9 @@ def publish(monkeypatch: pytest.MonkeyPatch) -> Publish:
     """Take the files of a folder, as they now are, for the published ones: their sizes and hashes go into the table."""
 
     def take(folder: Path) -> None:
-        table = []
-        for file in weights.FILES:
-            path = weights.present(folder, file)
-            if path is not None and file.sha256 is not None:
-                content = path.read_bytes()
-                digest = hashlib.sha256(content).hexdigest()
-                file = dataclasses.replace(file, size=len(content), sha256=digest)
-            table.append(file)
-        monkeypatch.setattr(weights, "FILES", tuple(table))
+        monkeypatch.setattr(weights, "FILES", published(folder))
 
     return take
-
-
-def alexnet() -> dict[str, Tensor]:
-    """torchvision's alexnet: the convolutions, and a classifier with the right names, which LPIPS leaves aside."""
-    state = dict(randomised(Backbone(), 4).state_dict())
-    return {**state, "classifier.1.weight": torch.zeros(2, 3), "classifier.6.bias": torch.zeros(2)}
-
-
-def heads() -> dict[str, Tensor]:
-    widths = (64, 192, 384, 256, 256)
-    return {f"lin{n}.model.1.weight": torch.rand(1, width, 1, 1) for n, width in enumerate(widths)}
 
 
 @pytest.fixture(scope="module")
@@ -224,34 +198,6 @@ def test_what_is_missing_says_where_it_is_had(tmp_path: Path, monkeypatch: pytes
     name: Any = "vgg"
     with pytest.raises(UsageError, match="inception, i3d, lpips, proxy"):
         load_extractor(name, tmp_path, CPU)
-
-
-class Tree(nn.Module):
-    """A module that compiles to hardly any code, for its names."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x
-
-
-def archive_of(state: dict[str, Tensor], epsilon: float, path: Path) -> None:
-    """The weights as a compiled module with hassony2's names, as StyleGAN-V's archive has them."""
-    top = Tree()
-    for name, (before, after, kernel) in [*i3d_table().items(), ("logits", (1024, 400, (1, 1, 1)))]:
-        *parents, last = ("conv3d_0c_1x1" if name == "logits" else archive_name(name)).split(".")
-        unit, at = Tree(), top
-        unit.conv3d = nn.Conv3d(before, after, kernel, bias=name == "logits")
-        if name != "logits":
-            unit.batch3d = nn.BatchNorm3d(after, eps=epsilon)
-        for parent in parents:
-            if parent not in dict(at.named_children()):
-                at.add_module(parent, Tree())
-            at = at.get_submodule(parent)  # type: ignore[assignment]
-        at.add_module(last, unit)
-        for own, value in unit.state_dict().items():
-            value.copy_(state[f"{name}.{own.replace('batch3d', 'bn')}"])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        torch.jit.save(torch.jit.script(top.eval()), path)
 
 
 def test_the_archive_is_read_without_running_it(
