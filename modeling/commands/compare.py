@@ -10,7 +10,8 @@ import click
 from modeling.commands.common import device_option, json_option, report, say
 from modeling.comparison import curves
 from modeling.comparison.clips import Scene, make_scenes, strip
-from modeling.comparison.evaluations import read_evaluations, require_same_protocol
+from modeling.comparison.differences import groups, require_comparable
+from modeling.comparison.evaluations import read_evaluations
 from modeling.comparison.page import png, render
 from modeling.comparison.table import as_csv, as_markdown, as_values, build
 from modeling.errors import UsageError
@@ -18,7 +19,7 @@ from modeling.evaluation.picture import TITLES
 from modeling.files import atomic_folder, write_json
 from modeling.inference import choose_device
 
-OURS = re.compile(r"comparison\.(json|md|csv)|index\.html|curves\.png|strip-\d+-\d+\.png")
+OURS = re.compile(r"comparison\.(json|md|csv)|index\.html|curves(-\d+)?\.png|strip-\d+-\d+\.png")
 LAST_FRAME = 149
 
 
@@ -28,60 +29,79 @@ LAST_FRAME = 149
     "--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="For the page and its files."
 )
 @click.option(
-    "--data", type=click.Path(path_type=Path), metavar="SHARDS", help="The evaluated shards: also show clips."
+    "--data",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="SHARDS",
+    help="The evaluated shards: also show clips; repeatable, where runs are of different data.",
 )
 @click.option(
     "--frames", default="1,5,10,15,20", show_default=True, metavar="LIST", help="Of the strips; 0: the input."
 )
-@click.option("--clips", type=click.IntRange(min=1), default=4, show_default=True, help="To show, of --data.")
+@click.option("--clips", type=click.IntRange(min=1), default=4, show_default=True, help="To show, of each --data.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Chooses the clips.")
 @click.option("--names", metavar="A,B", help="What the runs are called.  [default: their folders' names]")
 @click.option("--split", type=click.Choice(["test", "val", "train"]), help="Of the evaluations.  [default: the newest]")
 @click.option("--step", type=click.IntRange(min=0), help="Of the evaluations.  [default: the newest]")
+@click.option(
+    "--protocol", type=click.Choice(["standard", "as-published"]), help="Of the evaluations.  [default: the newest]"
+)
 @click.option("--force", is_flag=True, help="Set numbers of different protocols side by side, with marks.")
 @device_option
 @json_option
 def compare(
     runs: tuple[Path, ...],
     out: Path,
-    data: Path | None,
+    data: tuple[Path, ...],
     frames: str,
     clips: int,
     seed: int,
     names: str | None,
     split: str | None,
     step: int | None,
+    protocol: str | None,
     force: bool,
     device: str,
     as_json: bool,
 ) -> None:
-    """Set the evaluations of runs side by side: table, curves and, with --data, frames and videos of their clips."""
+    """Set evaluations side by side: tables, curves and, with --data, frames and videos of their clips.
+
+    RUN is a run folder, or the folder or file of reports that `modeling evaluate` wrote of --samples. Runs on different
+    data have a table for each data set.
+    """
     chosen = _frames(frames)
     _require_ours(out)
     called = None if names is None else [name.strip() for name in names.split(",")]
-    evaluations = read_evaluations(runs, called, split=split, step=step)
-    differences = require_same_protocol(evaluations, force=force)
+    evaluations = read_evaluations(runs, called, split=split, step=step, protocol=protocol, say=say)
+    differences = require_comparable(evaluations, force=force)
     for line in differences:
         say(f"different protocols: {line}")
-    table = build(evaluations)
+    table, sets = build(evaluations), groups(evaluations)
+    if len(sets) > 1:
+        told = " | ".join(", ".join(one.name for one in group) for group in sets)
+        say(f"{len(sets)} data sets, each with a table of its own: {told}")
     scenes: list[Scene] = []
-    if data is not None:
+    if data:
         where = choose_device(device)
         scenes = make_scenes(
             evaluations, data, chosen=chosen, count=clips, seed=seed, device=where, force=force, say=say
         )
-    picture = curves.draw(evaluations)
+    drawn = [(part.about, curves.draw(group)) for part, group in zip(table.parts, sets, strict=True)]
+    pictures = [(about, picture) for about, picture in drawn if picture is not None]
     found = {one.name: {name: curves.returns(one, name) for name in curves.there([one])} for one in evaluations}
-    told = [
+    returns = [
         f"{name}: {TITLES[curve]} at frame {', '.join(map(str, at))}"
         for name, of in found.items()
         for curve, at in of.items()
         if at
     ]
-    page = render(table, differences, picture, scenes, chosen, returns=told)
+    page = render(table, differences, pictures, scenes, chosen, returns=returns)
     content = {
-        "format": 1,
-        "runs": {one.name: {"run": str(one.run), "evaluation": str(one.file)} for one in evaluations},
+        "format": 2,
+        "runs": {
+            one.name: {"run": None if one.run is None else str(one.run), "evaluation": str(one.file)}
+            for one in evaluations
+        },
         "protocols": {one.name: dict(one.protocol) for one in evaluations},
         "differences": differences,
         "rows": as_values(table),
@@ -93,18 +113,21 @@ def compare(
         (folder / "comparison.md").write_text(as_markdown(table, differences), encoding="utf-8")
         (folder / "comparison.csv").write_text(as_csv(table), encoding="utf-8")
         (folder / "index.html").write_text(page, encoding="utf-8")
-        if picture is not None:
-            (folder / "curves.png").write_bytes(picture)
+        for number, (_, picture) in enumerate(pictures, 1):
+            (folder / ("curves.png" if number == 1 else f"curves-{number}.png")).write_bytes(picture)
         for number, scene in enumerate(scenes, 1):
             masked = any(row.labels is not None for row in scene.rows)
             for place, row in enumerate(scene.rows):
                 (folder / f"strip-{number}-{place}.png").write_bytes(png(strip(row, chosen, masked=masked)))
-    lines = [
-        f"{row.title:28} "
-        + "  ".join(f"{metric} {row.text(metric)}" for metric in row.entries if metric in table.metrics)
-        for row in table.rows
-    ]
-    lines += [f"protocol of {text}" for text in table.protocols]
+    lines = []
+    for part in table.parts:
+        lines += [f"{part.about}:"] if len(table.parts) > 1 else []
+        lines += [
+            f"{row.title:28} "
+            + "  ".join(f"{metric} {row.text(metric)}" for metric in table.metrics if metric in row.entries)
+            for row in part.rows
+        ]
+        lines += [f"protocol of {text}" for text in part.protocols]
     lines.append(f"written: {out / 'index.html'} ({len(page) / 1e6:.1f} MB), comparison.md, .csv and .json")
     report(as_json, {**content, "page": str(out / "index.html")}, lines, next_command=None)
 

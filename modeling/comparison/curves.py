@@ -8,10 +8,14 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
+from modeling.comparison.differences import marked
 from modeling.comparison.evaluations import Evaluation
-from modeling.evaluation.picture import TITLES
+from modeling.comparison.table import MARK
+from modeling.evaluation.picture import LINES, TITLES
 from modeling.metrics.loops import dips
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
@@ -19,6 +23,7 @@ STYLES = ("-", "--", ":", "-.")
 RETURNS = "self_similarity"  # peaks where the scene returns to its start; distances dip there
 DISTANCES = ("fid_per_frame", "proxy_fd_per_frame")
 LONGEST_NAME = 40
+BASELINES = {"copied_frame": ("#555555", ":"), "blend_of_training": ("#555555", "--"), "real": ("#000000", "-")}
 
 
 def of(one: Evaluation, name: str) -> list[float | None]:
@@ -26,6 +31,17 @@ def of(one: Evaluation, name: str) -> list[float | None]:
     rows = one.report["curves"]
     values = (rows.get("model") or rows.get("samples") or {}).get(name)
     return list(values) if values else []
+
+
+def baselines(evaluations: Sequence[Evaluation], name: str) -> dict[str, tuple[Evaluation, list[float | None]]]:
+    """Each baseline's curve, and the first evaluation that has it; those without any value left out."""
+    found: dict[str, tuple[Evaluation, list[float | None]]] = {}
+    for one in evaluations:
+        for row in BASELINES:
+            values = one.report["curves"].get(row, {}).get(name) or []
+            if row not in found and any(value is not None for value in values):
+                found[row] = one, list(values)
+    return found
 
 
 def first_frame(one: Evaluation, name: str) -> int:
@@ -49,7 +65,7 @@ def there(evaluations: Sequence[Evaluation]) -> list[str]:
 
 
 def draw(evaluations: Sequence[Evaluation]) -> bytes | None:
-    """The curves as a PNG, a panel a score; None where there are none."""
+    """The curves of one data set as a PNG, a panel a score, the baselines beneath; None where there are none."""
     names = there(evaluations)
     if not names:
         return None
@@ -58,12 +74,18 @@ def draw(evaluations: Sequence[Evaluation]) -> bytes | None:
     figure = Figure(figsize=(6 * columns, 3.4 * lines + 0.6), dpi=110, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(lines, columns, squeeze=False)
-    handles = {}
+    handles: dict[int, Line2D] = {}
+    beneath: dict[str, Line2D] = {}
     for panel in panels.flat[len(names) :]:
         panel.set_visible(False)
     for panel, name in zip(panels.flat, names, strict=False):
+        for row, (one, known) in baselines(evaluations, name).items():
+            colour, style = BASELINES[row]
+            start, values = first_frame(one, name), _numbers(known)
+            line = panel.plot(start + np.arange(len(values)), values, style, color=colour, lw=1, alpha=0.7)[0]
+            beneath.setdefault(row, line)
         for number, one in enumerate(evaluations):
-            values = np.array([np.nan if value is None else value for value in of(one, name)])
+            values = _numbers(of(one, name))
             if not len(values):
                 continue
             colour, start = COLOURS[number % len(COLOURS)], first_frame(one, name)
@@ -78,7 +100,16 @@ def draw(evaluations: Sequence[Evaluation]) -> bytes | None:
         panel.spines[["top", "right"]].set_visible(False)
     # "$" would begin a formula.
     labels = [evaluations[number].name[:LONGEST_NAME].replace("$", r"\$") for number in handles]
-    figure.legend(list(handles.values()), labels, loc="outside lower center", ncols=3, frameon=False)
+    labels = [
+        f"{label} {MARK}" if set(TITLES) & marked(evaluations[number], evaluations) else label
+        for number, label in zip(handles, labels, strict=True)
+    ]
+    labels += [LINES[row] for row in beneath]
+    figure.legend([*handles.values(), *beneath.values()], labels, loc="outside lower center", ncols=3, frameon=False)
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
     return stream.getvalue()
+
+
+def _numbers(values: Sequence[float | None]) -> NDArray[np.float64]:
+    return np.array([np.nan if value is None else value for value in values])

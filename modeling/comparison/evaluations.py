@@ -1,32 +1,30 @@
-"""The evaluations of runs, as `modeling evaluate` wrote them, and whether their numbers compare."""
+"""The evaluations of runs, or of folders of samples, as `modeling evaluate` wrote them."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from modeling.errors import ModelingError, UsageError
-from modeling.evaluation.protocol import NOT_COMPARED
 from modeling.files import read_json
 
 FORMAT = 2
+FOLDER = "evaluation"  # of a run, or beside samples
 KEYS = ("protocol", "metrics", "curves")
 FACTS = ("name", "n", "frames", "context_frames", "first_frame", "split", "seed", "resolution", "protocol_hash")
 COUNTS = ("n", "frames", "context_frames", "first_frame", "seed", "resolution")
-LONGEST = 90  # characters of a fact in an error
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """A run's report."""
+    """A report, and the run that it is of; None for one of samples alone, or one that was written elsewhere."""
 
     name: str
-    run: Path
+    run: Path | None
     file: Path
     report: Mapping[str, Any]
 
@@ -36,70 +34,76 @@ class Evaluation:
         return facts
 
     @property
-    def protocol_hash(self) -> str:
-        return str(self.protocol["protocol_hash"])
+    def data(self) -> str:
+        """Names the data set and the split that were scored."""
+        return f"{self.protocol.get('data_recipe_hash')} {self.protocol['split']}"
 
 
 def read_evaluations(
-    runs: Sequence[Path], names: Sequence[str] | None, *, split: str | None = None, step: int | None = None
+    given: Sequence[Path],
+    names: Sequence[str] | None,
+    *,
+    split: str | None = None,
+    step: int | None = None,
+    protocol: str | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> list[Evaluation]:
-    """The newest evaluation of each run, of `split` and `step` where given; names default to the folders'.
+    """The newest evaluation of each run folder, folder of reports or report file that is given, of those with this
+    split, step and protocol; where there was a choice, `say` is told which it is. Names default to the folders'.
 
-    UsageError for a folder that is no run, one without such an evaluation, an unreadable or older file, or bad names.
+    UsageError for a place without such an evaluation, an unreadable or older file, or bad names.
     """
-    called = _names(runs, names)
-    return [_read(run, name, split, step) for run, name in zip(runs, called, strict=True)]
+    called = _names(given, names)
+    wanted = {"split": split, "step": step, "name": protocol}
+    asked = {key: value for key, value in wanted.items() if value is not None}
+    return [_read(place, name, asked, say) for place, name in zip(given, called, strict=True)]
 
 
-def differing(evaluations: Sequence[Evaluation]) -> list[str]:
-    """A line for each fact in which a run's protocol differs from the first one's; empty where all compare."""
-    first = evaluations[0]
-    lines = []
-    for other in evaluations[1:]:
-        if other.protocol_hash == first.protocol_hash:
-            continue
-        ours, theirs = _flat(first.protocol), _flat(other.protocol)
-        found = [
-            f"{key}: {_short(ours.get(key))} in {first.name}, {_short(theirs.get(key))} in {other.name}"
-            for key in dict.fromkeys([*ours, *theirs])
-            if ours.get(key) != theirs.get(key)
-        ]
-        lines += found or [
-            f"protocol_hash: {first.protocol_hash} in {first.name}, {other.protocol_hash} in {other.name}"
-        ]
-    return lines
+def _home(place: Path) -> Path:
+    """The folder that a run or an evaluation is called by."""
+    folder = place.resolve().parent if place.is_file() else place.resolve()
+    return folder.parent if folder.name == FOLDER else folder
 
 
-def require_same_protocol(evaluations: Sequence[Evaluation], *, force: bool) -> list[str]:
-    """What differs, where `force` lets it pass; UsageError with the differing facts where not."""
-    lines = differing(evaluations)
-    if lines and not force:
-        raise UsageError(
-            f"these evaluations have different protocols, so that their numbers do not compare: {'; '.join(lines)}; "
-            "evaluate the runs alike, or give --force to set them side by side with marks"
-        )
-    return lines
-
-
-def _names(runs: Sequence[Path], names: Sequence[str] | None) -> list[str]:
+def _names(given: Sequence[Path], names: Sequence[str] | None) -> list[str]:
     if names is None:
-        short = [run.resolve().name for run in runs]
-        return [name if short.count(name) == 1 else str(run) for name, run in zip(short, runs, strict=True)]
-    if len(names) != len(runs):
-        raise UsageError(f"--names gives {len(names)} names for {len(runs)} runs: give one each, with commas")
+        short = [_home(place).name for place in given]
+        return [name if short.count(name) == 1 else str(place) for name, place in zip(short, given, strict=True)]
+    if len(names) != len(given):
+        raise UsageError(f"--names gives {len(names)} names for {len(given)} runs: give one each, with commas")
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice or not all(names):
         raise UsageError(f"--names must be different and not empty, not {','.join(names)!r}")
     return list(names)
 
 
-def _read(run: Path, name: str, split: str | None, step: int | None) -> Evaluation:
-    if not (run / "config.yaml").is_file():
-        raise UsageError(f"{run} is no run folder (it has no config.yaml); give the folders that modeling train made")
-    again = f"run `modeling evaluate --run {run} --data SHARDS`"
-    files = sorted((run / "evaluation").glob("*.json"), key=lambda file: (-file.stat().st_mtime_ns, file.name))
+def _files(place: Path) -> tuple[Path | None, list[Path]]:
+    """The run, and the reports at a place, the newest first."""
+    home = _home(place)
+    run = place if place.is_dir() else home
+    whose = run if (run / "config.yaml").is_file() else None
+    if place.is_file():
+        return whose, [place]
+    if whose is not None or (place / FOLDER).is_dir():
+        found = place / FOLDER
+    elif place.is_dir():
+        found = place
+    else:
+        raise UsageError(f"{place} is not there; give run folders, or what `modeling evaluate` wrote of --samples")
+    files = sorted(found.glob("*.json"), key=lambda file: (-file.stat().st_mtime_ns, file.name))
+    if not files and whose is None:
+        raise UsageError(
+            f"{place} is no run folder (it has no config.yaml) and holds no evaluation; give the folders that "
+            "modeling train made, or what `modeling evaluate` wrote of --samples"
+        )
+    return whose, files
+
+
+def _read(place: Path, name: str, asked: Mapping[str, Any], say: Callable[[str], None]) -> Evaluation:
+    run, files = _files(place)
+    again = f"run `modeling evaluate {f'--run {place}' if run is not None else '--samples DIR'} --data SHARDS`"
     if not files:
-        raise UsageError(f"{run} has no evaluation: {again}")
+        raise UsageError(f"{place} has no evaluation: {again}")
     for file in files:
         try:
             report = read_json(file, again)
@@ -107,11 +111,13 @@ def _read(run: Path, name: str, split: str | None, step: int | None) -> Evaluati
             raise UsageError(str(error)) from None
         facts = report.get("protocol")
         facts = facts if isinstance(facts, dict) else {}
-        if (split is None or facts.get("split") == split) and (step is None or facts.get("step") == step):
+        if all(facts.get(key) == value for key, value in asked.items()):
             _check(file, report, again)
+            if len(files) > 1:
+                say(f"{name}: {file.name}, the newest that fits of {len(files)} evaluations")
             return Evaluation(name=name, run=run, file=file, report=report)
-    asked = ", ".join(text for text in (split and f"split {split}", step is not None and f"step {step}") if text)
-    raise UsageError(f"{run} has no evaluation of {asked}: {again}")
+    told = ", ".join(f"{'protocol' if key == 'name' else key} {value}" for key, value in asked.items())
+    raise UsageError(f"{place} has no evaluation of {told}: {again}")
 
 
 def _check(file: Path, report: Mapping[str, Any], again: str) -> None:
@@ -120,6 +126,8 @@ def _check(file: Path, report: Mapping[str, Any], again: str) -> None:
     broken = [key for key in KEYS if not isinstance(report.get(key), dict)]
     if not broken:
         broken = [f"protocol.{key}" for key in FACTS if key not in report["protocol"]]
+    if not broken and not isinstance(report["protocol"].get("extractors"), dict):
+        broken = ["protocol.extractors"]
     if not broken:
         broken = [f"{key}.{row}" for key in KEYS[1:] for row, of in report[key].items() if not isinstance(of, dict)]
     if not broken:
@@ -164,18 +172,3 @@ def _is_number(value: object) -> bool:
 
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _flat(facts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The compared facts, those inside others with dotted names."""
-    flat: dict[str, Any] = {}
-    for key, value in facts.items():
-        if not prefix and (key in NOT_COMPARED or key == "protocol_hash"):
-            continue
-        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
-    return flat
-
-
-def _short(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."

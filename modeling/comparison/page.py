@@ -38,9 +38,9 @@ class Line:
         return len(self.strip) + len(self.video)
 
 
-def png(picture_HW3: NDArray[np.uint8]) -> bytes:
-    """RGB pixels as a PNG."""
-    done, data = cv2.imencode(".png", np.ascontiguousarray(picture_HW3[..., ::-1]))
+def png(picture_HW4: NDArray[np.uint8]) -> bytes:
+    """RGB and opacity as a PNG."""
+    done, data = cv2.imencode(".png", cv2.cvtColor(picture_HW4, cv2.COLOR_RGBA2BGRA))
     if not done:
         raise ModelingError("a picture could not be made into a PNG")
     return bytes(data)
@@ -49,15 +49,18 @@ def png(picture_HW3: NDArray[np.uint8]) -> bytes:
 def render(
     table: Table,
     differences: Sequence[str],
-    curves: bytes | None,
+    curves: Sequence[tuple[str, bytes]],
     scenes: Sequence[Scene],
     chosen: Sequence[int],
     *,
     returns: Sequence[str] = (),
     largest: int = LARGEST,
 ) -> str:
-    """The page's HTML, escaped by the template; scenes beyond `largest` bytes are left out, which it says."""
-    shown, size = [], OVERHEAD + (0 if curves is None else len(curves) * 4 // 3)
+    """The page's HTML, escaped by the template; scenes beyond `largest` bytes are left out, which it says.
+
+    curves: a picture (PNG) a data set, with what the set is.
+    """
+    shown, size = [], OVERHEAD + sum(len(picture) * 4 // 3 for _, picture in curves)
     left: list[str] = []
     for scene in scenes:
         masked = any(row.labels is not None for row in scene.rows)
@@ -80,7 +83,8 @@ def render(
         notes=notes(table),
         differences=differences,
         mark=MARK,
-        curves=None if curves is None else _uri("image/png", curves),
+        bold=any(row.best for row in table.rows),
+        curves=[(about, _uri("image/png", picture)) for about, picture in curves],
         returns=returns,
         scenes=shown,
         left=left,
@@ -89,14 +93,14 @@ def render(
     )
 
 
-def _line(title: str, strip_HW3: NDArray[np.uint8], clip_THW3: NDArray[np.uint8]) -> Line:
+def _line(title: str, strip_HW4: NDArray[np.uint8], clip_THW3: NDArray[np.uint8]) -> Line:
     with tempfile.TemporaryDirectory(prefix="stillflow-comparison-") as folder:
         file = Path(folder) / "clip.mp4"
         write_video(file, np.stack([scaled(frame) for frame in clip_THW3]), fps=FPS)
         video = file.read_bytes()
     return Line(
         title=title,
-        strip=_uri("image/png", png(strip_HW3)),
+        strip=_uri("image/png", png(strip_HW4)),
         video=_uri("video/mp4", video),
         seconds=len(clip_THW3) / FPS,
     )

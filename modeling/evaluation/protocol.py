@@ -32,6 +32,49 @@ NOT_COMPARED = (
     "device",
 )
 
+# Facts that only some numbers and curves rest on; the others hold for all.
+OF_SETS = ("precision", "recall", "density", "coverage")
+PARTICULAR: Mapping[str, tuple[str, ...]] = {
+    "ssim": ("ssim", "best_of_k_ssim", "ssim_per_frame"),
+    "is_parts": ("is",),
+    "prdc": OF_SETS,
+    "reference": ("fid_per_frame", "proxy_fd_per_frame"),
+    "futures": ("best_of_k_psnr", "best_of_k_ssim", "best_of_k_lpips"),  # the more there are, the better the best
+    "curve_frames": ("looping",),  # that of longer clips finds more returns
+}
+BY_EXTRACTOR = {
+    "fid": "inception",
+    "is": "inception",
+    "fvd": "i3d",
+    "proxy-fd": "proxy",
+    "lpips": "lpips",
+    "best_of_k_lpips": "lpips",
+    "fid_per_frame": "inception",
+    "proxy_fd_per_frame": "proxy",
+    "lpips_per_frame": "lpips",
+}
+
+
+def extractor_of(number: str, facts: Mapping[str, Any]) -> str | None:
+    """Whose features a number or a curve of a report is of."""
+    if number in OF_SETS:
+        return "inception" if "inception" in facts["extractors"] else "proxy"
+    return BY_EXTRACTOR.get(number)
+
+
+def rests_on(number: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts of a protocol under which one number, or one curve, holds: two of them compare where these agree."""
+    chosen = {
+        key: value
+        for key, value in facts.items()
+        if number in PARTICULAR.get(key, () if key in NOT_COMPARED or key in PARTICULAR else (number,))
+        and key not in ("extractors", "protocol_hash")
+    }
+    extractor = extractor_of(number, facts)
+    if extractor is not None:
+        chosen[extractor] = facts["extractors"].get(extractor)
+    return chosen
+
 
 def with_hash(facts: Mapping[str, Any]) -> dict[str, Any]:
     """The facts with `protocol_hash`, over those under which numbers compare."""

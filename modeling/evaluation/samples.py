@@ -84,8 +84,9 @@ def of_folder(held: HeldOut, folder: Path, home: Path, frames: int) -> Source:
     )
 
 
-def read_video(path: Path, frames: int) -> U8:
-    """The first `frames` frames: (frames, H, W, 3) RGB. SamplesError where there are fewer, or it cannot be read."""
+def read_video(path: Path, frames: int, *, fewer: bool = False) -> U8:
+    """The first `frames` frames: (frames, H, W, 3) RGB. SamplesError where it cannot be read, or has none; where there
+    are fewer, unless they will do."""
     pictures: list[U8] = []
     try:
         with av.open(str(path)) as container:
@@ -95,6 +96,8 @@ def read_video(path: Path, frames: int) -> U8:
                     return np.stack(pictures)
     except (av.FFmpegError, IndexError) as error:
         raise SamplesError(f"{path} cannot be read as a video ({error}): make it anew, or remove it") from None
+    if fewer and pictures:
+        return np.stack(pictures)
     raise SamplesError(f"{path} has {len(pictures)} frames of {frames}: make it anew, or lower --frames")
 
 

@@ -113,7 +113,8 @@ class Moments:
         """(B, R) z with z root = x - mean, for rows x of a set of more than D samples."""
         root, centred = self.root, x_BD.detach().cpu().double() - self.mean
         if self._triangular:
-            return torch.linalg.solve_triangular(root, centred, upper=True, left=False)
+            solved: Tensor = torch.linalg.solve_triangular(root, centred, upper=True, left=False)
+            return solved
         # Eigenvectors, each as long as the root of its eigenvalue: z = (x - mean) R' (R R')^-1.
         return (centred @ root.T) / root.square().sum(dim=1)
 

@@ -13,7 +13,9 @@ def write_run(run: Path, *, ssim: float) -> Path:
     return run
 
 
-def write_evaluation(run: Path, *, ssim: float, step: int = 7, frames: int = 25, protocol_hash: str = "same") -> Path:
+def write_evaluation(
+    run: Path, *, ssim: float, step: int = 7, frames: int = 25, protocol_hash: str = "same", kind: str = "model"
+) -> Path:
     def number(value: float) -> dict[str, object]:
         low, high = round(value - 0.1, 4), round(value + 0.1, 4)
         return {"value": value, "low": low, "high": high, "n": [6, 6], "few": False, "note": ""}
@@ -34,9 +36,9 @@ def write_evaluation(run: Path, *, ssim: float, step: int = 7, frames: int = 25,
             "extractors": {},
             "protocol_hash": protocol_hash,
         },
-        "metrics": {"model": {"ssim": number(ssim)}, "copied_frame": {"ssim": number(0.25)}},
+        "metrics": {kind: {"ssim": number(ssim)}, "copied_frame": {"ssim": number(0.25)}},
         "curves": {
-            "model": {
+            kind: {
                 "proxy_fd_per_frame": [1.0, 4.0, 5.0, 2.0, 6.0, 7.0],
                 "self_similarity": [1.0, 0.2, 0.1, 0.9, 0.0, -0.1],
                 "ssim_per_frame": [0.9, 0.5, 0.8, 0.4, 0.7, None],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,29 @@ def edit(run: Path, old: str, new: str) -> None:
     text = file.read_text()
     assert text.count(old) == 1
     file.write_text(text.replace(old, new))
+
+
+def change(run: Path, **facts: object) -> None:
+    """Facts of the protocol of a run's only evaluation."""
+    [file] = run.glob("evaluation/*")
+    report = json.loads(file.read_text())
+    report["protocol"].update(facts)
+    file.write_text(json.dumps(report))
+
+
+def score(run: Path, row: str, **values: float) -> None:
+    """More numbers of a run's only evaluation."""
+    [file] = run.glob("evaluation/*")
+    report = json.loads(file.read_text())
+    for name, value in values.items():
+        number = {"value": value, "low": None, "high": None, "n": [6, 6], "few": False, "note": ""}
+        report["metrics"].setdefault(row, {})[name.replace("_fd", "-fd")] = number
+    file.write_text(json.dumps(report))
+
+
+def empty(run: Path) -> None:
+    shutil.rmtree(run / "evaluation")
+    (run / "config.yaml").unlink()
 
 
 @pytest.fixture
@@ -56,6 +80,108 @@ def test_other_protocols_are_refused_and_marked_where_forced(runs: list[Path], t
     assert "0.7500 [0.6500, 0.8500] ‡" in text and "0.5000 [0.4000, 0.6000] |" in text
 
 
+def test_runs_compare_in_what_both_have(runs: list[Path], tmp_path: Path) -> None:
+    """One was evaluated with FID besides: SSIM compares all the same."""
+    inception, other = {"digest": "1" * 64, "resize": "tensorflow"}, {"digest": "2" * 64, "resize": "torch"}
+    change(runs[0], extractors={"inception": inception}, protocol_hash="with FID")
+    score(runs[0], "model", fid=10.0)
+    score(runs[0], "copied_frame", fid=8.0)
+    status, said = compare(*runs, "--out", tmp_path / "out")
+    assert status == 0, said
+    assert "‡" not in (tmp_path / "out/comparison.md").read_text()
+
+    change(runs[1], extractors={"inception": other})
+    score(runs[1], "model", fid=20.0)
+    score(runs[1], "copied_frame", fid=18.0)
+    status, said = compare(*runs, "--out", tmp_path / "out")
+    assert status == 2 and 'inception.resize: "tensorflow" in a, "torch" in b (FID)' in said and "ssim" not in said
+    status, said = compare(*runs, "--out", tmp_path / "out", "--force")
+    assert status == 0, said
+    text = (tmp_path / "out/comparison.md").read_text()
+    assert "| b | 20.00 ‡ | **0.7500 [0.6500, 0.8500]** |" in text and "| a | 10.00 | 0.5000 [0.4000, 0.6000] |" in text
+    written = json.loads((tmp_path / "out/comparison.json").read_text())
+    assert [(row["title"], row["other_protocol"]) for row in written["rows"]] == [
+        ("a", []),
+        ("b", ["fid"]),
+        ("input frame copied", []),
+        ("input frame copied (as for b)", ["fid"]),
+    ]
+    assert set(written["rows"][2]["metrics"]) == {"fid", "ssim"} and set(written["rows"][3]["metrics"]) == {"fid"}
+    page = (tmp_path / "out/index.html").read_text()
+    assert page.count('<td class="marked">') == 2 and "<strong>0.7500" in page
+
+
+def test_numbers_rest_on_their_own_facts(runs: list[Path], tmp_path: Path) -> None:
+    """Which frames a curve is compared with is not the table's; how many futures there were is the best one's."""
+    change(runs[0], reference="pooled", futures=2)
+    change(runs[1], reference="same-step", futures=3)
+    status, said = compare(*runs, "--out", tmp_path / "out")
+    assert status == 2 and 'reference: "pooled" in a, "same-step" in b (proxy-FD of' in said and "futures" not in said
+    change(runs[1], reference="pooled")
+    assert compare(*runs, "--out", tmp_path / "out")[0] == 0
+    for run in runs:
+        score(run, "model", best_of_k_psnr=30.0)
+    status, said = compare(*runs, "--out", tmp_path / "out")
+    assert status == 2 and "futures: 2 in a, 3 in b (PSNR, best of k)" in said
+
+
+def test_each_data_set_has_its_own_table(runs: list[Path], tmp_path: Path) -> None:
+    third = write_run(tmp_path / "c", ssim=0.6)
+    for run, data in zip([*runs, third], ("rivers", "seas", "rivers"), strict=True):
+        change(run, data_recipe_hash=data, frames=13 if data == "seas" else 25)
+    status, said = compare(*runs, third, "--out", tmp_path / "out")
+    assert status == 0 and "2 data sets, each with a table of its own: a, c | b" in said, said
+    written = json.loads((tmp_path / "out/comparison.json").read_text())
+    told = [(row["title"], row["data"].split()[-1], row["best"]) for row in written["rows"]]
+    assert told == [
+        ("a", "rivers", []),
+        ("c", "rivers", ["ssim"]),
+        ("input frame copied", "rivers", []),
+        ("b", "seas", []),
+        ("input frame copied", "seas", []),
+    ]
+    assert (tmp_path / "out/comparison.md").read_text().count("## test clips of 32x32 pixels, data") == 2
+    assert {file.name for file in (tmp_path / "out").glob("curves*")} == {"curves.png", "curves-2.png"}
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "best"),
+    [
+        ("psnr", (20.0, 30.0), "b"),
+        ("proxy_fd", (20.0, 30.0), "a"),
+        ("motion_amount", (0.7, 1.2), "b"),  # the nearer to the real clips' the better
+        ("looping", (0.7, 0.2), None),  #       what the real clips' is, this does not know
+        ("psnr", (20.0, 20.0), "ab"),
+    ],
+)
+def test_best_is_the_best_way_round(runs: list[Path], tmp_path: Path, name: str, values: Any, best: str | None) -> None:
+    for run, value in zip(runs, values, strict=True):
+        change(run, extractors={"proxy": {"digest": "version 1"}})
+        score(run, "model", **{name: value})
+    assert compare(*runs, "--out", tmp_path / "out")[0] == 0
+    rows = json.loads((tmp_path / "out/comparison.json").read_text())["rows"]
+    assert "".join(row["title"] for row in rows if name.replace("_fd", "-fd") in row["best"]) == (best or "")
+
+
+def test_reports_of_samples_stand_beside_runs(runs: list[Path], tmp_path: Path) -> None:
+    """Of a folder with its evaluation, of --out, or the file itself; a run's own protocol can be chosen."""
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    file = write_evaluation(theirs, ssim=0.9, kind="samples")
+    for place in (theirs, file.parent, file):
+        status, said = compare(runs[0], place, "--out", tmp_path / "out")
+        assert status == 0, said
+        rows = json.loads((tmp_path / "out/comparison.json").read_text())["rows"]
+        assert [(row["title"], row["kind"]) for row in rows[:2]] == [("a", "model"), ("theirs: samples", "samples")]
+        assert rows[1]["best"] == ["ssim"]
+    write_evaluation(runs[0], ssim=0.1, step=8)
+    change(runs[1], name="as-published")
+    status, said = compare(runs[0], theirs, "--out", tmp_path / "out")
+    assert status == 0 and "a: test-step-00000008.json, the newest that fits of 2 evaluations" in said
+    status, said = compare(runs[1], "--out", tmp_path / "out", "--protocol", "standard")
+    assert status == 2 and "has no evaluation of protocol standard" in said
+
+
 def test_newest_evaluation_or_the_one_asked_for(runs: list[Path]) -> None:
     old = write_evaluation(runs[0], ssim=0.1, step=3)
     os.utime(old, (1, 1))
@@ -64,9 +190,10 @@ def test_newest_evaluation_or_the_one_asked_for(runs: list[Path]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("spoil", "words"),
     [
-        (lambda run: (run / "config.yaml").unlink(), "no run folder"),
+        (lambda run: empty(run), "is no run folder"),
+        (lambda run: shutil.rmtree(run), "is not there"),
         (lambda run: next(run.glob("evaluation/*")).unlink(), "has no evaluation"),
         (lambda run: next(run.glob("evaluation/*")).write_text("{"), "cannot be read"),
         (lambda run: next(run.glob("evaluation/*")).write_text('{"protocol": {}}'), "is of format 1"),
@@ -77,8 +204,8 @@ def test_newest_evaluation_or_the_one_asked_for(runs: list[Path]) -> None:
         (lambda run: edit(run, "[0.9, 0.5", "[[], 0.5"), "is damaged (curves.model.ssim_per_frame"),
     ],
 )
-def test_unusable_runs_are_one_line(runs: list[Path], tmp_path: Path, change: Any, words: str) -> None:
-    change(runs[1])
+def test_unusable_runs_are_one_line(runs: list[Path], tmp_path: Path, spoil: Any, words: str) -> None:
+    spoil(runs[1])
     status, said = compare(*runs, "--out", tmp_path / "out")
     assert status == 2 and words in said and len(said.splitlines()) == 1
     assert not (tmp_path / "out").exists()
