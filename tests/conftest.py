@@ -12,7 +12,8 @@ import av
 import numpy as np
 import pytest
 
-from db.engine import Catalogue, create
+from db.engine import Catalogue
+from tests.fresh_dataset import fresh_dataset
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a script's background: children would ignore Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -81,5 +82,5 @@ def make_video() -> Callable[..., Path]:
 @pytest.fixture
 def catalogue(tmp_path: Path) -> Iterator[Catalogue]:
     """A new dataset in a folder of its own."""
-    with create(tmp_path / "dataset") as opened:
+    with fresh_dataset(tmp_path / "dataset") as opened:
         yield opened

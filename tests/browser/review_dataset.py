@@ -7,9 +7,10 @@ from pathlib import Path
 import av
 import numpy as np
 
-from db.engine import Catalogue, create
+from db.engine import Catalogue
 from db.models import Clip, Preview, Recipe, Video
 from db.states import ClipState
+from tests.fresh_dataset import fresh_dataset
 
 FPS = 10
 
@@ -38,7 +39,7 @@ def make_dataset(
     title: str = "Calm sea at dusk",
 ) -> Catalogue:
     """A dataset whose `clips` clips await review; they share a few preview files (or the given ones)."""
-    catalogue = create(folder)
+    catalogue = fresh_dataset(folder)
     if previews is None:
         previews = [folder / "previews" / f"wave-{hue}.mp4" for hue in range(5)]
         for hue, path in enumerate(previews):

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from curation.cutting.plan import CutRecipe, plan
 from curation.probe import probe
-from db.engine import Catalogue, create
+from db.engine import Catalogue
 from db.models import Clip, Decision, Recipe, Split, Video
 from db.recipes import recipe_hash
 from db.states import ClipState, VideoState
+from tests.fresh_dataset import fresh_dataset
 
 SECOND = CutRecipe(length=1.0, margin=0.0, spacing=0.0)
 
@@ -107,7 +108,7 @@ def add_video(
 
 def make_dataset(folder: Path, videos: Mapping[str, str | None], *, seconds: int = 2, size: int = 48) -> Catalogue:
     """A dataset folder with one rendered video a name (name -> its split), each of `seconds` one-second clips."""
-    catalogue = create(folder)
+    catalogue = fresh_dataset(folder)
     for name, split in videos.items():
         seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4])
         path = write_video(folder / "videos" / f"{name}.mp4", moving_frames(25 * seconds, size, size * 4 // 3, seed))

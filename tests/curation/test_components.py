@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from curation.commands import main
 from curation.splitting.components import Tie, connect, leaks, tied
-from db.engine import CATALOGUE, Catalogue, create, open_catalogue
+from db.engine import CATALOGUE, Catalogue, open_catalogue
 from db.models import Clip, Recipe, Split, Video
 from db.states import ClipState, VideoState
+from tests.fresh_dataset import fresh_dataset
 
 names = st.integers(0, 15).map(lambda number: f"v{number:02d}")
 groups = st.lists(st.lists(names, min_size=2, max_size=4, unique=True), max_size=12)
@@ -67,7 +68,7 @@ def test_a_component_is_torn_exactly_where_a_tie_of_it_is(lists: list[list[str]]
 @pytest.fixture
 def dataset(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "set"
-    with create(folder) as catalogue, catalogue.writing() as session:
+    with fresh_dataset(folder) as catalogue, catalogue.writing() as session:
         session.add(Recipe(hash="r", kind="cut", settings={}))
     yield folder
 

@@ -21,10 +21,11 @@ from curation.importers.kinetics import bring_in, gather, leaks
 from curation.importers.ranges_csv import read_ranges
 from curation.providers.urls import identify_url
 from curation.providers.youtube import CREATIVE_COMMONS
-from db.engine import Catalogue, create
+from db.engine import Catalogue
 from db.models import Clip, Query, Section, Video
 from db.states import VideoState, move_video
 from tests.curation.fault_server import FaultServer, Page
+from tests.fresh_dataset import fresh_dataset
 
 K400 = "label,youtube_id,time_start,time_end,split,is_cc\n"
 
@@ -242,7 +243,7 @@ def test_however_it_is_parted_all_ranges_are_there_once(
         expected.setdefault(letter * 11, set()).add((float(start), float(start + length)))
         sides.setdefault(f"youtube-{letter * 11}", set()).update({split} - {""})
     lines = [f"x,{letter * 11},{start},{start + length},{split},0\n" for letter, start, length, split in rows]
-    with create(folder / "data") as catalogue:
+    with fresh_dataset(folder / "data") as catalogue:
         for part in (lines[:first], lines[first:], lines):
             sources = gather(read_ranges(write(folder, "a.csv", K400 + "".join(part))).rows)
             bring_in(catalogue, sources, phrase="", settings={})

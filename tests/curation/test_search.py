@@ -20,12 +20,13 @@ from curation.providers.hits import Hit, HitPage, SearchStopped, Wanted, Window
 from curation.providers.urls import identify_url
 from curation.providers.youtube import CREATIVE_COMMONS, STANDARD, video
 from curation.providers.youtube_api import parse_duration
-from db.engine import Catalogue, create
+from db.engine import Catalogue
 from db.models import Video
 from db.states import VideoState, move_video
 from tests.curation import youtube_server as api
 from tests.curation.search_cases import curate, queries, ranks, served, spent, told, videos
 from tests.curation.youtube_server import KEY, Upload, YouTubeServer, uploads
+from tests.fresh_dataset import fresh_dataset
 
 
 @pytest.fixture
@@ -293,7 +294,7 @@ class _Dated(_Listed):
 def test_however_often_it_stops_all_are_found_once(
     tmp_path_factory: pytest.TempPathFactory, seconds: list[int], patience: int, limit: int
 ) -> None:
-    with create(tmp_path_factory.mktemp("search") / "data") as catalogue:
+    with fresh_dataset(tmp_path_factory.mktemp("search") / "data") as catalogue:
         wanted = Wanted(phrase="x")
         for _ in range(500):
             report = search(catalogue, _Dated(seconds, patience), wanted, limit=limit)
