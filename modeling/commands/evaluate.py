@@ -172,12 +172,17 @@ def _clips(trained: Trained | None, data: Path, split: str, frames: int) -> Clip
         return open_for(trained.config, data, split, frames=frames)
     if not data.is_dir():
         raise DataError(f"{data} is no folder; --data takes the folder of shards that curate export made")
-    sides = {entry.file for entry in read_manifest(data).shards if entry.split == split}
-    if not sides:
+    files = {entry.file for entry in read_manifest(data).shards if entry.split == split}
+    if not files:
         raise DataError(f"split {split} of {data} is empty: export clips (`curate split`, `curate export`)")
-    with ShardReader(data / sorted(sides)[0]) as reader:
-        side = reader.height
-    return open_clips(data, split, resolution=side, frames=frames)
+    sizes: dict[tuple[int, int], str] = {}
+    for file in sorted(files):
+        with ShardReader(data / file) as reader:
+            sizes.setdefault((reader.width, reader.height), file)
+    if len(sizes) > 1:
+        named = " and ".join(f"{width}x{height} ({file})" for (width, height), file in sizes.items())
+        raise DataError(f"split {split} of {data} mixes frames of {named}: export one size (`curate export --size`)")
+    return open_clips(data, split, resolution=next(iter(sizes))[1], frames=frames)
 
 
 def _target(folder: Path, split: str, trained: Trained | None, protocol: str) -> Path:

@@ -105,7 +105,7 @@ def open_clips(folder: Path, split: str, *, resolution: int, frames: int) -> Cli
     if left_out and not clips:
         raise DataError(
             f"all {left_out} clips of split {split} in {folder} are shorter than {frames} frames: "
-            "export longer clips, or lower the length with `--set frames=...`"
+            "export longer clips, or ask for fewer frames (`--frames`; where a run is trained `--set frames=...`)"
         )
     return ClipSet(
         split=split,

@@ -6,6 +6,7 @@ Letters: N clips, T frames, D features.
 from __future__ import annotations
 
 import math
+import os
 import tempfile
 from typing import Any
 
@@ -14,15 +15,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from modeling.metrics.bootstrap import Interval, bootstrap, frechet_interval
+from modeling.metrics.bootstrap import Interval, all_resampled, frechet_interval, percentile_interval
 from modeling.metrics.frechet import Moments, frechet_of_moments
-from modeling.metrics.inception_score import inception_score
+from modeling.metrics.inception_score import inception_score, resampled_scores
 from modeling.metrics.manifold import ManifoldScores, manifold_scores
 from modeling.training.seeding import derived
 
 Array = NDArray[Any]
 IN_MEMORY = 2**28  #     bytes of features that are copied there
 BLOCK = 64  #            clips that are read at a time
+IS_PARTS = 10
 IS_DRAWS = 50  #         of the inception score's bootstrap at most: each looks at all classes of all frames
 MOST_ROWS = 10_000  #    feature vectors whose neighbours are looked at: the work grows with their square
 
@@ -33,17 +35,22 @@ def taken(features: Array, clips: Array | None = None, steps: int | None = None)
     shape = (count, *features.shape[1:]) if steps is None else (count, steps, *features.shape[2:])
     if clips is None and shape == features.shape:
         return features
-    chosen: Array
-    if math.prod(shape) * features.itemsize <= IN_MEMORY:
-        chosen = np.empty(shape, features.dtype)
-    else:
-        with tempfile.TemporaryFile() as scratch:  # the map keeps it; nothing is left of it afterwards
-            chosen = np.memmap(scratch, features.dtype, "w+", shape=shape)
+    chosen = room_for(shape, features.dtype)
     for start in range(0, count, BLOCK):
         part = slice(start, start + BLOCK)
         rows = features[part] if clips is None else features[clips[part]]
         chosen[part] = rows if steps is None else rows[:, :steps]
     return chosen
+
+
+def room_for(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """An array of zeros to fill; on the disk where it is large."""
+    if math.prod(shape) * dtype.itemsize <= IN_MEMORY:
+        return np.zeros(shape, dtype)
+    # /tmp is memory on many machines.
+    folder = "/var/tmp" if "TMPDIR" not in os.environ and os.access("/var/tmp", os.W_OK) else None
+    with tempfile.TemporaryFile(dir=folder) as scratch:  # the map keeps it; nothing is left of it afterwards
+        return np.memmap(scratch, dtype, "w+", shape=shape)
 
 
 def rows_of(features: Array) -> Tensor:
@@ -91,18 +98,22 @@ def each_step(real: Array, known: Moments, fake: Array, *, pooled: bool, first: 
     return values
 
 
+def parts_of(n: int) -> int:
+    """Parts of the inception score of n frames."""
+    return IS_PARTS if n >= IS_PARTS else 1
+
+
 def score_of_classes(logits: Array, parts: int, *, draws: int, seed: int) -> tuple[float, float, Interval | None]:
     """Inception score of the frames of all clips (N, T, C): mean and deviation over parts of mixed clips."""
-    rows, videos = rows_of(logits), videos_of(logits)
-    order = np.random.Generator(np.random.Philox(derived(seed, "parts"))).permutation(len(rows))
-    mixed, of_mixed = rows[torch.from_numpy(order)], videos[torch.from_numpy(order)]
-    value, deviation = inception_score(mixed, parts)
-
-    def drawn(chosen: Tensor) -> float:
-        times = torch.bincount(chosen, minlength=len(logits))[of_mixed]
-        return inception_score(mixed.repeat_interleave(times, dim=0), parts)[0]
-
-    return value, deviation, bootstrap(drawn, len(logits), draws=min(draws, IS_DRAWS), seed=seed)
+    rows = rows_of(logits)
+    order = torch.from_numpy(np.random.Generator(np.random.Philox(derived(seed, "parts"))).permutation(len(rows)))
+    value, deviation = inception_score(rows, parts, order)
+    if not draws or len(logits) < 2:
+        return value, deviation, None
+    drawn = all_resampled(len(logits), min(draws, IS_DRAWS), seed)
+    times = torch.stack([torch.bincount(chosen, minlength=len(logits)) for chosen in drawn])
+    values = resampled_scores(rows, videos_of(logits), times, parts, order)
+    return value, deviation, percentile_interval(values.tolist())
 
 
 def neighbours(real: Array, fake: Array, k: int) -> tuple[ManifoldScores, Tensor, Tensor]:

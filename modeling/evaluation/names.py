@@ -12,7 +12,8 @@ from typing import Literal
 import torch
 
 from modeling.errors import UsageError
-from modeling.metrics.extractors import Extractor, PairDistance, WeightsError, load_extractor
+from modeling.metrics.extractors import Extractor, MissingWeights, PairDistance, WeightsError, load_extractor
+from modeling.metrics.extractors.weights import weights_folder
 
 WEIGHTS_VARIABLE = "STILLFLOW_WEIGHTS"
 NeedsWeights = Literal["inception", "i3d", "lpips"]
@@ -104,8 +105,11 @@ def choose(
 ) -> Chosen:
     """The metrics `asked` for with their networks; None: all whose weights are there, the others said in one line.
 
-    WeightsError for weights that are missing or broken where a metric was asked for by name.
+    WeightsError for weights that are missing where a metric was asked for by name, and for a file that is there and
+    broken unless its metrics were not asked for; UsageError where `weights` is no folder.
     """
+    if weights is not None:
+        weights_folder(weights)
     wanted = tuple(METRICS) if asked is None else asked
     folder_named = weights is not None or bool(os.environ.get(WEIGHTS_VARIABLE))
     extractors: dict[str, Extractor] = {}
@@ -120,11 +124,14 @@ def choose(
                 lpips = load_extractor("lpips", weights, device)
             else:
                 extractors[name] = load_extractor(name, weights, device)
-        except WeightsError as error:
+        except MissingWeights as error:
             if asked is not None:
                 raise
             without.add(name)
             say(f"left out {', '.join(_needing(name))}: {error}")
+        except WeightsError as error:  # who put the file there counts on its numbers
+            needing = ", ".join(metric for metric in wanted if METRICS[metric] == name)
+            raise WeightsError(f"{error}, or name --metrics without {needing}") from None
     if without and not folder_named:
         needed = dict.fromkeys(need for need in METRICS.values() if need is not None)
         left = "; ".join(f"{', '.join(_needing(need))} ({need})" for need in needed)

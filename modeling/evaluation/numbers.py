@@ -6,7 +6,7 @@ Letters: N clips, K futures, T frames, D features.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from modeling.evaluation.distances import each_step, frechet, is_few, moments, neighbours, score_of_classes, taken
+from modeling.evaluation.distances import (
+    each_step,
+    frechet,
+    is_few,
+    moments,
+    neighbours,
+    parts_of,
+    score_of_classes,
+    taken,
+)
+from modeling.evaluation.entries import Entry, entry, joined, noted
 from modeling.evaluation.motions import AMOUNT, BLUR, FLICKER, REAL_AMOUNT, REAL_FLICKER, STATIC
-from modeling.evaluation.plan import IS_PARTS, NEIGHBOURS, Plan
+from modeling.evaluation.plan import NEIGHBOURS, Plan
+from modeling.evaluation.points import Points
 from modeling.evaluation.protocol import Reference
+from modeling.evaluation.report import ROWS
 from modeling.evaluation.scores import frame_summary, mean
 from modeling.metrics.bootstrap import Interval, mean_interval, ratio, ratio_interval
 from modeling.metrics.diversity import best_of_k
@@ -26,16 +38,16 @@ from modeling.training.seeding import derived
 
 Array = NDArray[Any]
 Row = Mapping[str, Array]  # the arrays of one future of a row
-Entry = dict[str, Any]
 Curve = list[float | None]
-HALVES = "real_against_real"
+STILL = "the real clips do not move"
+HALVES, REAL = "real_against_real", "the real clips"
 DETERMINISTIC = "deterministic: one image has one future"
 HIGHER = {"psnr": True, "ssim": True, "lpips": False}
 
 
 class Numbers:
     """Of one evaluation. `real`: what was taken of the true clips; `rows`: of each row's futures; `together`: of all
-    futures of the model at once."""
+    futures of the model at once; `say` is told of sets without any spread."""
 
     def __init__(
         self,
@@ -47,11 +59,13 @@ class Numbers:
         *,
         draws: int,
         seed: int,
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._plan, self._real, self._rows, self._together = plan, real, rows, together
         self._pooled = reference == "pooled"
         self._draws, self._seed = draws, seed
         self._kept: dict[str, Moments] = {}
+        self._points = Points(say)
 
     def summaries(self) -> dict[str, Any]:
         """PSNR and SSIM of each row, over all of its futures."""
@@ -152,6 +166,9 @@ class Numbers:
             n = (len(scores), len(scores))
             for name, own, real in (("motion_amount", AMOUNT, REAL_AMOUNT), ("flicker", FLICKER, REAL_FLICKER)):
                 amounts = f"{scores[:, own].mean():.3f} of {scores[:, real].mean():.3f} grey levels"
+                if not scores[:, REAL_AMOUNT].any():
+                    self._points.warn(f"{STILL}: what is measured against their motion is undefined")
+                    amounts = joined(amounts, STILL)
                 against = ratio(_tensor(scores[:, own]), _tensor(scores[:, real]))
                 interval = self._ratio(scores[:, own], scores[:, real])
                 made[name] = entry(against if math.isfinite(against) else None, interval, n=n, note=amounts)
@@ -171,7 +188,9 @@ class Numbers:
         for name, (known, own) in self._features(row).items():
             real = self._real[known]
             fake = taken(future[own], steps=real.shape[1]) if real.ndim == 3 else future[own]
-            made.update(self._compared(name, real, fake, self._moments_of(known)))
+            sides = [] if name == "is" else [(REAL, known, real)]
+            note = self._points.note(*sides, (f"the row {ROWS[row]!r}", own, fake))
+            made.update(noted(self._compared(name, real, fake, self._moments_of(known)), note))
         return made
 
     def _halves(self) -> dict[str, Entry]:
@@ -179,16 +198,17 @@ class Numbers:
         made: dict[str, Entry] = {}
         for name, (known, _) in self._features("real").items():
             features = self._real[known]
+            point = self._points.note((REAL, known, features))
             if name == "is":
                 made.update(self._compared(name, features, features, None))
-                made["is"]["note"] = "of all real clips"
+                made["is"]["note"] = joined("of all real clips", point)
                 continue
             order = np.random.Generator(np.random.Philox(derived(self._seed, "halves"))).permutation(len(features))
             first, second = (taken(features, np.sort(half)) for half in np.array_split(order, 2))
             if len(second) < (2 if name != "prdc" else NEIGHBOURS + 1):
                 continue
             for metric, number in self._compared(name, first, second, moments(first)).items():
-                made[metric] = {**number, "note": "two halves of the real clips, so at half the n"}
+                made[metric] = {**number, "note": joined("two halves of the real clips, so at half the n", point)}
         return made
 
     def _compared(self, name: str, real: Array, fake: Array, known: Moments | None) -> dict[str, Entry]:
@@ -196,7 +216,7 @@ class Numbers:
         n_real, n_fake = (int(np.prod(features.shape[:-1], dtype=np.int64)) for features in (real, fake))
         n, width = (n_real, n_fake), int(real.shape[-1])
         if name == "is":
-            parts = IS_PARTS if n_fake >= IS_PARTS else 1
+            parts = parts_of(n_fake)
             value, deviation, interval = score_of_classes(fake, parts, draws=self._draws, seed=self._seed)
             note = f"deviation {deviation:.2f} over {parts} parts"
             return {"is": entry(value, interval, n=(0, n_fake), few=is_few(n_fake, width), note=note)}
@@ -265,8 +285,9 @@ class Numbers:
         if self._draws:
             interval = mean_interval(_tensor(values), draws=self._draws, seed=self._seed)
         undefined = len(values) - len(defined)
-        notes = [note, f"undefined for {undefined} clips" if undefined else ""]
-        return entry(mean(defined), interval, n=n, note=", ".join(part for part in notes if part))
+        return entry(
+            mean(defined), interval, n=n, note=joined(note, f"undefined for {undefined} clips" if undefined else "")
+        )
 
     def _ratio(self, above: Array, below: Array) -> Interval | None:
         if not self._draws:
@@ -280,16 +301,3 @@ def _tensor(values: Array) -> Tensor:
 
 def _finite(values: Array) -> Array:
     return values[np.isfinite(values)]
-
-
-def entry(
-    value: float | None,
-    interval: Interval | None = None,
-    *,
-    n: tuple[int, int],
-    few: bool = False,
-    note: str = "",
-) -> Entry:
-    """A number as it stands in the report."""
-    low, high = (None, None) if interval is None else interval
-    return {"value": value, "low": low, "high": high, "n": list(n), "few": few, "note": note}

@@ -148,7 +148,9 @@ def evaluate(
             }
 
         facts = _facts(request, held, chosen, plan, len(made.get("model", [None])), curve_frames)
-        numbers = Numbers(plan, real, arrays, together, request.reference, draws=request.draws, seed=request.seed)
+        numbers = Numbers(
+            plan, real, arrays, together, request.reference, draws=request.draws, seed=request.seed, say=say
+        )
         report: dict[str, Any] = {
             "format": FORMAT,
             "protocol": facts,

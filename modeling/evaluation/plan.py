@@ -8,9 +8,11 @@ from typing import Any
 
 from modeling.errors import UsageError
 from modeling.evaluation import protocol
+from modeling.evaluation.distances import IS_PARTS
 from modeling.evaluation.measures import Distance, Features, FrameScores, Measure, Span, WindowFeatures
 from modeling.evaluation.motions import SHORTEST_LOOP, SHORTEST_MOTION, Diversity, Loops, MotionScores
 from modeling.evaluation.names import Chosen
+from modeling.metrics.extractors.lpips import SMALLEST
 from modeling.metrics.ssim import WINDOW
 
 FRECHET = ("fid", "fvd", "fid-per-frame", "proxy", "proxy-per-frame", "prdc")
@@ -23,7 +25,6 @@ BY_EXTRACTOR = {
     "best_of_k_lpips": "lpips",
 }
 OF_DISTRIBUTION = ("precision", "recall", "density", "coverage")
-IS_PARTS = 10
 NEIGHBOURS = 5  # k of precision, recall, density and coverage
 MADE = ("model", "samples")  # rows that reach as far as the curves
 
@@ -155,6 +156,8 @@ def _why_not(metric: str, chosen: Chosen, span: Span, made: int, side: int, n: i
         return f"it needs {SHORTEST_LOOP} generated frames, and there are {made}: raise --frames or --curve-frames"
     if metric == "ssim" and side < WINDOW:
         return f"its window is {WINDOW} pixels wide and the frames are {side}"
+    if metric == "lpips" and side < SMALLEST:
+        return f"it needs frames of {SMALLEST}x{SMALLEST} pixels, and these are {side}x{side}"
     if metric in ("proxy", "proxy-per-frame", "prdc", "fvd"):
         extractor = chosen.i3d if metric == "fvd" else chosen.proxy
         if metric == "prdc" and chosen.inception is not None:

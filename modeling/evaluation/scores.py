@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 Clip = NDArray[np.uint8]  # (T, R, R, 3)
 F64 = NDArray[np.float64]
+BLOCK = 64  # clips whose maps are looked at together
 
 
 def frame_summary(psnr_NT: F64, ssim_NT: F64 | None) -> dict[str, Any]:
@@ -41,10 +42,18 @@ def motion_map(clip_THW3: Clip, given: int = 1) -> F64:
 
 
 def pearson(x: F64, y: F64) -> float | None:
-    """Pearson's correlation; None where one side does not vary, so that it is undefined."""
-    x, y = x.ravel() - x.mean(), y.ravel() - y.mean()
-    scale = math.sqrt(float(x @ x) * float(y @ y))
-    return float(x @ y) / scale if scale > 0 else None
+    """Pearson's correlation; None where one side does not vary, so that it is undefined.
+
+    A block of rows at a time: maps of many clips stand on the disk.
+    """
+    blocks = [slice(start, start + BLOCK) for start in range(0, len(x), BLOCK)]
+    centres = tuple(sum(float(part[block].sum()) for block in blocks) / part.size for part in (x, y))
+    xx = xy = yy = 0.0
+    for block in blocks:
+        a, b = (part[block].ravel() - centre for part, centre in zip((x, y), centres, strict=True))
+        xx, xy, yy = xx + float(a @ a), xy + float(a @ b), yy + float(b @ b)
+    scale = math.sqrt(xx * yy)
+    return xy / scale if scale > 0 else None
 
 
 def motion_summary(samples_NRR: F64, real_NRR: F64) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def bootstrap(
     """
     if videos < 2:
         return None
-    return _percentiles([statistic(resampled(videos, draw, seed)) for draw in range(draws)], level)
+    return percentile_interval([statistic(resampled(videos, draw, seed)) for draw in range(draws)], level)
 
 
 def mean_interval(values_V: Tensor, *, draws: int = DRAWS, seed: int = 0, level: float = LEVEL) -> Interval | None:
@@ -69,7 +69,7 @@ def ratio_interval(
         return None
     chosen = all_resampled(len(above), draws, seed)
     sums, bases = above[chosen].sum(dim=1), below[chosen].sum(dim=1)
-    return _percentiles(torch.where(bases > 0, sums / bases, torch.nan).tolist(), level)
+    return percentile_interval(torch.where(bases > 0, sums / bases, torch.nan).tolist(), level)
 
 
 def ratio(above_V: Tensor, below_V: Tensor) -> float:
@@ -113,11 +113,12 @@ def frechet_interval(
     values_W = torch.full((draws,), value, dtype=torch.float64)
     for of_videos, what in sides:
         values_W += of_videos[all_resampled(len(of_videos), draws, seed, what)].sum(dim=1)
-    interval = _percentiles(values_W.tolist(), level)
+    interval = percentile_interval(values_W.tolist(), level)
     return None if interval is None else Interval(max(0.0, interval.low), max(0.0, interval.high))
 
 
-def _percentiles(values: list[float], level: float) -> Interval | None:
+def percentile_interval(values: list[float], level: float = LEVEL) -> Interval | None:
+    """The middle `level` of the values; those that are not finite are left out, and None where none is left."""
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, not {level}")
     finite = [value for value in values if math.isfinite(value)]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-ROWS, COLUMNS = 512, 4096  # of the distances that are held at a time: 16 MiB
+ROWS, COLUMNS = 512, 4096  # that are held at a time in float64: 16 MiB of distances, and their features
 TIE = 1e-12  #               of the squared lengths: what the squares' sums may differ by
 
 
@@ -49,20 +49,20 @@ class ManifoldScores:
 def manifold_scores(real_ND: Tensor, fake_MD: Tensor, k: int = 5) -> ManifoldScores:
     """The scores with balls up to the k-th neighbour (5 in Naeem et al., 3 in Kynkaanniemi et al.).
 
-    Computed in float64, a block of distances at a time: memory grows with N + M only. ValueError for k or fewer
-    samples, differing widths or values that are not finite.
+    Computed in float64, a block of features and distances at a time: beside the features, memory grows with N + M
+    only. ValueError for k or fewer samples, differing widths or values that are not finite.
     """
     if k < 1:
         raise ValueError(f"k must be 1 or more, not {k}")
     for name, features in (("real", real_ND), ("fake", fake_MD)):
         if features.dim() != 2 or len(features) <= k:
             raise ValueError(f"{name} must be (N, D) with more than k = {k} samples, not {tuple(features.shape)}")
-        if not bool(features.isfinite().all()):
+        if not all(bool(part.isfinite().all()) for part in torch.split(features, ROWS)):
             raise ValueError(f"{name} holds features that are not finite")
     if real_ND.shape[1] != fake_MD.shape[1]:
         raise ValueError(f"real has features of width {real_ND.shape[1]}, fake of width {fake_MD.shape[1]}")
-    centre = real_ND.detach().cpu().double().mean(dim=0)  # short vectors: less is lost in the squares
-    real, fake = (features.detach().cpu().double() - centre for features in (real_ND, fake_MD))
+    centre = _mean(real_ND)  # short vectors: less is lost in the squares
+    real, fake = _Centred(real_ND, centre), _Centred(fake_MD, centre)
     real_radius, fake_radius = _radii(real, k), _radii(fake, k)
     N, M = len(real), len(fake)
     inside_real, inside_fake = torch.zeros(M, dtype=torch.bool), torch.zeros(N, dtype=torch.bool)
@@ -81,22 +81,44 @@ def manifold_scores(real_ND: Tensor, fake_MD: Tensor, k: int = 5) -> ManifoldSco
     )
 
 
-def _radii(x_ND: Tensor, k: int) -> Tensor:
+class _Centred:
+    """Features less a centre, in float64 a block at a time, so that a set on the disk is never copied as a whole."""
+
+    def __init__(self, x_ND: Tensor, centre_D: Tensor) -> None:
+        self._x, self._centre = x_ND.detach(), centre_D
+        parts = (slice(start, start + ROWS) for start in range(0, len(x_ND), ROWS))
+        self.squares = torch.cat([self[part].square().sum(dim=1) for part in parts])
+
+    def __len__(self) -> int:
+        return len(self._x)
+
+    def __getitem__(self, part: slice) -> Tensor:
+        return self._x[part].cpu().double() - self._centre
+
+
+def _mean(x_ND: Tensor) -> Tensor:
+    total = torch.zeros(x_ND.shape[1], dtype=torch.float64)
+    for start in range(0, len(x_ND), ROWS):
+        total += x_ND[start : start + ROWS].detach().cpu().double().sum(dim=0)
+    return total / len(x_ND)
+
+
+def _radii(x: _Centred, k: int) -> Tensor:
     """(N,) squared way to the k-th nearest other sample, with room for a tie."""
-    nearest = torch.full((len(x_ND), k), torch.inf, dtype=torch.float64)
-    for rows, columns, squares in _blocks(x_ND, x_ND):
+    nearest = torch.full((len(x), k), torch.inf, dtype=torch.float64)
+    for rows, columns, squares in _blocks(x, x):
         own = torch.arange(rows.start, rows.stop)[:, None] == torch.arange(columns.start, columns.stop)[None]
         others = torch.cat([nearest[rows], squares.masked_fill(own, torch.inf)], dim=1)
         nearest[rows] = others.topk(k, dim=1, largest=False).values
-    return nearest[:, -1] + TIE * x_ND.square().sum(dim=1).max()
+    return nearest[:, -1] + TIE * x.squares.max()
 
 
-def _blocks(x_ND: Tensor, y_MD: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
+def _blocks(x: _Centred, y: _Centred) -> Iterator[tuple[slice, slice, Tensor]]:
     """Squared distances, a block at a time: which rows of x, which of y, and their distances."""
-    xx, yy = x_ND.square().sum(dim=1), y_MD.square().sum(dim=1)
-    for top in range(0, len(x_ND), ROWS):
-        rows = slice(top, min(top + ROWS, len(x_ND)))
-        for left in range(0, len(y_MD), COLUMNS):
-            columns = slice(left, min(left + COLUMNS, len(y_MD)))
-            squares = xx[rows, None] + yy[None, columns] - 2 * (x_ND[rows] @ y_MD[columns].T)
+    for left in range(0, len(y), COLUMNS):
+        columns = slice(left, min(left + COLUMNS, len(y)))
+        y_BD = y[columns]
+        for top in range(0, len(x), ROWS):
+            rows = slice(top, min(top + ROWS, len(x)))
+            squares = x.squares[rows, None] + y.squares[None, columns] - 2 * (x[rows] @ y_BD.T)
             yield rows, columns, squares.clamp(min=0)

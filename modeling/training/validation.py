@@ -15,24 +15,23 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from modeling.config import Config
 from modeling.data.conditions import open_for
 from modeling.data.windows import DataError
+from modeling.evaluation.distances import moments, parts_of, room_for, score_of_classes
 from modeling.evaluation.filling import filled
 from modeling.evaluation.measures import FRAMES_AT_ONCE, Features, Span
 from modeling.evaluation.names import WEIGHTS_VARIABLE
+from modeling.evaluation.points import EQUAL, Points, is_point
 from modeling.evaluation.sources import HeldOut, real, seed_of
 from modeling.evaluation.store import writable_home
 from modeling.inference import roll_out
 from modeling.metrics.extractors import WeightsError, load_extractor
-from modeling.metrics.frechet import frechet_distance
-from modeling.metrics.inception_score import inception_score
+from modeling.metrics.frechet import Moments, frechet_of_moments
 from modeling.networks import Generator
 from modeling.options.checking import CheckMetric
 
-IS_PARTS = 10
 # Extractor, its output, and the score's name in metrics.jsonl.
 OF_METRIC: dict[CheckMetric, tuple[str, str, str]] = {
     "proxy": ("proxy", "features", "val_proxy_fd"),
@@ -91,7 +90,11 @@ class Validation:
         self._width = extractor.widths[output]
         home = writable_home(data / "features", run / "features")
         source = real(self._held, home)
+        self._points = Points(say)
         self._real = filled(source, [self._features], self._held, normalisation="none", say=say)[self._feature_name]
+        self._known: Moments | None = None if self.higher else moments(self._real)
+        if not self.higher and is_point(self._real):
+            self._points.warn(f"{self.name}: {EQUAL.format('clips of val')}")
         if self._few:
             say(
                 f"{self.name}: {self._rows} feature vectors for features of width {self._width}, a rough score that "
@@ -109,26 +112,29 @@ class Validation:
 
     def score(self, generator: Generator) -> Score:
         """The score of `generator` as it is now, whatever mode it is in."""
-        rows = []
+        spec = self._features.specs[self._feature_name]
+        features = room_for((self._held.count, *spec.shape), np.dtype(spec.dtype))
         chunk = max(1, FRAMES_AT_ONCE // self._held.frames)
         for start in range(0, self._held.count, chunk):
             indices = range(start, min(start + chunk, self._held.count))
             shown_NTRR3 = np.stack([self._clip(generator, index) for index in indices])
-            rows.append(self._features(shown_NTRR3, shown_NTRR3)[self._feature_name])
-        fake = _flat(np.concatenate(rows))
-        if not bool(fake.isfinite().all()):
-            raise DataError(f"{self.name}: the generated clips give features that are not finite")
-        if self.higher:
-            return Score(inception_score(fake, min(IS_PARTS, len(fake)))[0], (0, len(fake)), self._few)
-        known = _flat(self._real)
-        return Score(frechet_distance(known, fake), (len(known), len(fake)), self._few)
+            made = self._features(shown_NTRR3, shown_NTRR3)[self._feature_name]
+            for index, row in zip(indices, made, strict=True):
+                if not np.isfinite(row).all():
+                    raise DataError(
+                        f"{self.name}: clip {self._held.ids[index]} generated gives features that are not finite"
+                    )
+            features[start : start + len(made)] = made
+        if is_point(features):
+            self._points.warn(f"{self.name}: {EQUAL.format('generated clips')}")
+        if self._known is None:
+            seed = self._config.training.seed
+            return Score(
+                score_of_classes(features, parts_of(self._rows), draws=0, seed=seed)[0], (0, self._rows), self._few
+            )
+        return Score(frechet_of_moments(self._known, moments(features)), (self._rows, self._rows), self._few)
 
     def _clip(self, generator: Generator, index: int) -> NDArray[np.uint8]:
         shown = self._held.example(index)
         seed = seed_of(self._config.training.seed, 0, index) if self._config.generator.random else None
         return roll_out(generator, shown.context, frames=self._held.frames, seed=seed, labels_HW=shown.labels)
-
-
-def _flat(features: NDArray[Any]) -> Tensor:
-    """(N, D) of features a clip (N, D) or a frame (N, T, D)."""
-    return torch.from_numpy(np.array(features).reshape(-1, features.shape[-1]))

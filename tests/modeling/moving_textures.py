@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +37,12 @@ def write_textures(
     fps: float = 25.0,
     version: int = 1,
     codec: Codec = RAW,
+    clip: Callable[[int, int, int], NDArray[np.uint8]] = texture_clip,
 ) -> Path:
-    """Shards of clips with the given lengths, `{split: [lengths of each shard's clips]}`, and their manifest."""
+    """Shards of clips with the given lengths, `{split: [lengths of each shard's clips]}`, and their manifest.
+
+    clip: makes the frames of a seed, a length and a side.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     entries, seed = [], 0
     for split, shards in splits.items():
@@ -57,7 +61,7 @@ def write_textures(
                         length=length,
                     )
                 )
-                clips.append(texture_clip(seed, length, side))
+                clips.append(clip(seed, length, side))
             path = folder / f"{split}-{number:05d}.h5"
             info = write_shard(
                 path,

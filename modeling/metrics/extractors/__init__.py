@@ -10,12 +10,12 @@ import torch
 from modeling.errors import UsageError
 from modeling.metrics.extractors.i3d import I3D, I3DExtractor
 from modeling.metrics.extractors.inception import Inception, InceptionExtractor
-from modeling.metrics.extractors.interface import Extractor, PairDistance, WeightsError
+from modeling.metrics.extractors.interface import Extractor, MissingWeights, PairDistance, WeightsError
 from modeling.metrics.extractors.lpips import Backbone, Heads, Lpips
 from modeling.metrics.extractors.proxy import ProxyExtractor
 from modeling.metrics.extractors.weights import find, load, weights_folder
 
-__all__ = ["Extractor", "PairDistance", "WeightsError", "load_extractor"]
+__all__ = ["Extractor", "MissingWeights", "PairDistance", "WeightsError", "load_extractor"]
 
 NAMES = ("inception", "i3d", "lpips", "proxy")
 
@@ -29,7 +29,8 @@ def load_extractor(
 def load_extractor(name: str, folder: Path | None, device: torch.device) -> Extractor | PairDistance:
     """The extractor of this name, its weights read from `folder`, or from the folder that STILLFLOW_WEIGHTS names.
 
-    The proxy needs none. WeightsError where a file is missing, broken or another network's; UsageError for a name that
+    The proxy needs none. MissingWeights where a file is not there, WeightsError where one is broken or another
+    network's; UsageError for a name that
     is none of `NAMES`.
     """
     if name == "proxy":

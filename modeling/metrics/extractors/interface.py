@@ -18,6 +18,10 @@ class WeightsError(ModelingError):
     """A weight file that is missing, broken or another network's; one line with the file and what to do."""
 
 
+class MissingWeights(WeightsError):
+    """No file of these weights is there, or no folder is named."""
+
+
 class Extractor(Protocol):
     """Features of 8-bit clips under one stated protocol. What a clip gives does not depend on the others beside it."""
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from modeling.errors import UsageError
 from modeling.metrics.extractors.i3d import EPSILON, I3D
 from modeling.metrics.extractors.inception import Inception
-from modeling.metrics.extractors.interface import WeightsError
+from modeling.metrics.extractors.interface import MissingWeights, WeightsError
 from modeling.metrics.extractors.lpips import Backbone, Heads
 from modeling.metrics.extractors.torchscript import read_i3d_archive
 
@@ -105,11 +105,11 @@ LEFT_ASIDE = {"lpips-backbone": "classifier."}
 
 
 def weights_folder(folder: Path | None) -> Path:
-    """`folder`, or what STILLFLOW_WEIGHTS names. WeightsError where neither is given, UsageError for no folder."""
+    """`folder`, or what STILLFLOW_WEIGHTS names. MissingWeights where neither is given, UsageError for no folder."""
     if folder is None:
         named = os.environ.get(VARIABLE)
         if not named:
-            raise WeightsError(
+            raise MissingWeights(
                 f"no folder of weights is given: say --weights DIR or set {VARIABLE}; "
                 "`modeling doctor --weights DIR` says what belongs in it"
             )
@@ -120,14 +120,14 @@ def weights_folder(folder: Path | None) -> Path:
 
 
 def find(folder: Path, network: str) -> tuple[WeightFile, Path]:
-    """The first known file of this network in the folder. WeightsError that says where one is had."""
+    """The first known file of this network in the folder. MissingWeights that says where one is had."""
     known = [file for file in FILES if file.network == network]
     for file in known:
         path = present(folder, file)
         if path is not None:
             return file, path
     choices = " or ".join(f"{file.name} from {file.source} ({file.hash_in_words})" for file in known)
-    raise WeightsError(f"{folder} has no weights for {', '.join(known[0].used_by)}: put there {choices}")
+    raise MissingWeights(f"{folder} has no weights for {', '.join(known[0].used_by)}: put there {choices}")
 
 
 def present(folder: Path, file: WeightFile) -> Path | None:
