@@ -16,15 +16,6 @@ from modeling.metrics.extractors.lpips import SMALLEST
 from modeling.metrics.ssim import WINDOW
 
 FRECHET = ("fid", "fvd", "fid-per-frame", "proxy", "proxy-per-frame", "prdc")
-BY_EXTRACTOR = {
-    "fid": "inception",
-    "is": "inception",
-    "fvd": "i3d",
-    "proxy-fd": "proxy",
-    "lpips": "lpips",
-    "best_of_k_lpips": "lpips",
-}
-OF_DISTRIBUTION = ("precision", "recall", "density", "coverage")
 NEIGHBOURS = 5  # k of precision, recall, density and coverage
 MADE = ("model", "samples")  # rows that reach as far as the curves
 
@@ -136,12 +127,7 @@ class Plan:
     def protocols(self, metrics: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Any]) -> dict[str, str]:
         """The protocol of each number in one line."""
         names = dict.fromkeys(name for entries in metrics.values() for name in entries)
-        return {name: protocol.line(facts, self._extractor_of(name)) for name in names}
-
-    def _extractor_of(self, name: str) -> str | None:
-        if name in OF_DISTRIBUTION:
-            return "proxy" if self.chosen.inception is None else "inception"
-        return BY_EXTRACTOR.get(name)
+        return {name: protocol.line(facts, protocol.extractor_of(name, facts)) for name in names}
 
 
 def _why_not(metric: str, chosen: Chosen, span: Span, made: int, side: int, n: int) -> str | None:
