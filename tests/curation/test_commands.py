@@ -59,13 +59,13 @@ def test_every_command_helps_itself() -> None:
 def test_a_run_over_real_footage(dataset: Path, footage: Path) -> None:
     """Short real videos, one of them corrupt: it ends as corrupt, the status is 1, the others are in the shards."""
     names = ("ocean.mp4", "stream-of-water.mp4", "corrupted.mp4")
-    assert curate("add", "--dataset", dataset, *[footage / name for name in names]).returncode == 0
+    assert invoke("add", "--dataset", dataset, *[footage / name for name in names]).exit_code == 0
     done = curate("run", "--dataset", dataset, "--accept-unreviewed", "--size", 64)
     assert done.returncode == 1, done.stderr
     assert "corrupted.mp4" in done.stderr
     assert "corrupt: " in done.stderr
 
-    listed = json.loads(curate("status", "--dataset", dataset, "--json").stdout)
+    listed = json.loads(invoke("status", "--dataset", dataset, "--json").stdout)
     videos = {Path(video["source"]).name: video for video in listed["videos"]}
     assert videos["corrupted.mp4"]["state"] == "failed"
     assert videos["corrupted.mp4"]["error"].startswith("corrupt: ")
@@ -91,7 +91,7 @@ def test_a_run_over_real_footage(dataset: Path, footage: Path) -> None:
     with ShardReader(dataset / "shards" / entry.file) as shard:
         assert {row.id for row in shard.rows} == {clip["id"] for clip in clips.values()}
         assert (shard.height, shard.width) == (64, 64)
-    assert curate("verify", "--dataset", dataset).returncode == 0
+    assert invoke("verify", "--dataset", dataset).exit_code == 0
 
     again = curate("run", "--dataset", dataset, "--accept-unreviewed", "--size", 64, "--json")
     assert again.returncode == 1  # the corrupt video still stands failed
@@ -178,12 +178,12 @@ def test_a_full_disk_is_one_line_and_nothing_is_lost(make_video: Callable[..., P
     if mounted.returncode:
         pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.decode().strip()}")
     try:
-        assert curate("init", small / "data").returncode == 0
+        assert invoke("init", small / "data").exit_code == 0
         video = make_video(tmp_path / "a.mp4", frames=120, height=360, width=640)
-        curate("add", "--dataset", small / "data", video)
+        assert invoke("add", "--dataset", small / "data", video).exit_code == 0
         for command in ("download", "cut", "score", "filter"):
             arguments = ["--keep-free", 0] if command == "download" else []
-            assert curate(command, "--dataset", small / "data", *arguments).returncode == 0, command
+            assert invoke(command, "--dataset", small / "data", *arguments).exit_code == 0, command
         filler = small / "filler"
         with pytest.raises(OSError, match="No space left"), filler.open("wb", buffering=0) as stream:
             while True:
