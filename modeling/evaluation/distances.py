@@ -119,11 +119,12 @@ def score_of_classes(logits: Array, parts: int, *, draws: int, seed: int) -> tup
 def neighbours(real: Array, fake: Array, k: int) -> tuple[ManifoldScores, Tensor, Tensor]:
     """Precision and the like of all feature vectors, or of `MOST_ROWS` spread over them; and the clip that each real
     and each generated one is of."""
-    picked = [np.linspace(0, len(rows_of(features)) - 1, MOST_ROWS).round() for features in (real, fake)]
     sets, videos = [], []
-    for features, places in zip((real, fake), picked, strict=True):
+    for features in (real, fake):
         rows, of = rows_of(features), videos_of(features)
-        chosen = torch.arange(len(rows)) if len(rows) <= MOST_ROWS else torch.from_numpy(places.astype(np.int64))
-        sets.append(rows[chosen])
-        videos.append(of[chosen])
+        if len(rows) > MOST_ROWS:
+            spread = torch.from_numpy(np.linspace(0, len(rows) - 1, MOST_ROWS).round().astype(np.int64))
+            rows, of = rows[spread], of[spread]
+        sets.append(rows)
+        videos.append(of)
     return manifold_scores(sets[0], sets[1], k), videos[0], videos[1]
