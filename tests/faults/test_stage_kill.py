@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,33 +15,40 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import func, select
 
-from db.engine import open_catalogue
+from curation.commands import main
+from db.engine import Catalogue, open_catalogue
 from db.models import Attempt, Lease, Score
+from tests.fresh_dataset import fresh_dataset
 
 CURATE = str(Path(sys.executable).parent / "curate")
 
 
 def curate(dataset: Path, command: str, *options: str) -> dict[str, object]:
-    done = subprocess.run(
-        [CURATE, command, "--dataset", str(dataset), "--json", *options], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    done = CliRunner().invoke(main, [command, "--dataset", str(dataset), "--json", *options])
+    assert done.exit_code == 0, done.stderr
     result: dict[str, object] = json.loads(done.stdout)
     return result
 
 
-@pytest.fixture
-def dataset(tmp_path: Path, make_video: Callable[..., Path]) -> Path:
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory, make_video: Callable[..., Path]) -> Path:
     """Three videos with 20 short clips each, cut but not scored."""
-    folder = tmp_path / "data"
-    subprocess.run([CURATE, "init", str(folder)], check=True, capture_output=True)
-    videos = [str(make_video(tmp_path / f"{i}.mp4", frames=220, height=240, width=320, seed=i)) for i in range(3)]
-    subprocess.run([CURATE, "add", "--dataset", str(folder), *videos], check=True, capture_output=True)
+    there = tmp_path_factory.mktemp("prepared")
+    folder = there / "data"
+    fresh_dataset(folder).close()
+    videos = [str(make_video(there / f"{i}.mp4", frames=220, height=240, width=320, seed=i)) for i in range(3)]
+    curate(folder, "add", *videos)
     curate(folder, "download")
     assert curate(folder, "cut", "--length", "0.4", "--margin", "0", "--spacing", "0")["new_clips"] == 60
     return folder
+
+
+@pytest.fixture
+def dataset(prepared: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(prepared, tmp_path / "data"))
 
 
 def scored(dataset: Path) -> tuple[dict[str, float], Counter[str]]:
@@ -54,27 +62,28 @@ def scored(dataset: Path) -> tuple[dict[str, float], Counter[str]]:
     return values, attempts
 
 
-def how_many_scored(dataset: Path) -> int:
-    with open_catalogue(dataset) as catalogue, catalogue.reading() as session:
+def how_many_scored(catalogue: Catalogue) -> int:
+    with catalogue.reading() as session:
         return session.scalar(select(func.count(Score.clip_id.distinct()))) or 0
 
 
 def test_killed_at_many_moments(dataset: Path) -> None:
-    rng = random.Random(0)
+    rng, catalogue = random.Random(0), open_catalogue(dataset)
     before = 0
     for _ in range(6):
         process = subprocess.Popen(
             [CURATE, "score", "--dataset", str(dataset), "--workers", "1"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
-        while how_many_scored(dataset) == before:  # it has begun to score
+        while how_many_scored(catalogue) == before:  # it has begun to score
             assert process.poll() is None
             time.sleep(0.005)
         time.sleep(rng.uniform(0, 0.05))
         os.killpg(process.pid, signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
-        before = how_many_scored(dataset)
+        before = how_many_scored(catalogue)
         assert before < 60
+    catalogue.close()
     curate(dataset, "score")
     values, attempts = scored(dataset)
     assert len(values) == 60
