@@ -6,6 +6,7 @@ Letters: N clips of a chunk, T frames, R side of the frames, D features.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -66,7 +67,7 @@ class Features:
 
     def __init__(self, extractor: Extractor, span: Span, outputs: tuple[str, ...]) -> None:
         self._extractor, self._span = extractor, span
-        tag = hashlib.sha256(extractor.digest.encode()).hexdigest()[:12]
+        tag = tag_of(extractor)
         self._names = {output: f"{extractor.name}.{output}.{span}.{tag}" for output in outputs}
         self._dtype = "float64" if extractor.name == "proxy" else "float32"
 
@@ -107,8 +108,7 @@ class WindowFeatures:
     def __init__(self, extractor: Extractor, span: Span, output: str) -> None:
         self._extractor, self._span, self._output = extractor, span, output
         self.windows = max(0, span.length - extractor.shortest + 1)
-        tag = hashlib.sha256(extractor.digest.encode()).hexdigest()[:12]
-        self.name = f"{extractor.name}.{output}.windows.{span}.{tag}"
+        self.name = f"{extractor.name}.{output}.windows{extractor.shortest}.{span}.{tag_of(extractor)}"
 
     @property
     def specs(self) -> Mapping[str, Spec]:
@@ -154,7 +154,7 @@ class Distance:
 
     def __init__(self, distance: PairDistance, span: Span) -> None:
         self._distance, self._span = distance, span
-        self.name = f"{distance.name}.{span}.{hashlib.sha256(distance.digest.encode()).hexdigest()[:12]}"
+        self.name = f"{distance.name}.{span}.{tag_of(distance)}"
 
     @property
     def specs(self) -> Mapping[str, Spec]:
@@ -181,6 +181,12 @@ class MotionMaps:
 
     def __call__(self, shown_NTHW3: U8, truth_NTHW3: U8) -> dict[str, Array]:
         return {self.name: np.stack([motion_map(clip, 0) for clip in self._span.of(shown_NTHW3)])}
+
+
+def tag_of(extractor: Extractor | PairDistance) -> str:
+    """A short name for its weights and for all that it says of what it does with a frame, such as its resize."""
+    said = json.dumps([extractor.digest, dict(extractor.facts)], sort_keys=True)
+    return hashlib.sha256(said.encode()).hexdigest()[:12]
 
 
 def _steps(clips_NTHW3: U8) -> Iterator[Tensor]:
