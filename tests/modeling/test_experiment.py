@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import compare_generators, fast_recipe
-from benchmarks.experiment import summary
+from benchmarks.experiment import jobs, summary
 from benchmarks.experiment.arms import base_config, parameters, with_parameters
 from benchmarks.experiment.command import parser_of, run_experiment
 from benchmarks.experiment.figures import curves, strips
@@ -152,7 +152,8 @@ def test_figures_are_drawn(tmp_path: Path, water: Path, held: HeldOut) -> None:
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
 
-def test_jobs_run_so_many_at_a_time_and_tell_who_failed(tmp_path: Path) -> None:
+def test_jobs_run_so_many_at_a_time_and_tell_who_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "POLL", 0.01)
     said: list[str] = []
     commands = {"good": ["true"], "bad": ["sh", "-c", "echo too bad; exit 3"], "last": ["true"]}
     logs = {name: tmp_path / name / "log.txt" for name in commands}
