@@ -63,7 +63,7 @@ class Place:
                 "load_extractor",
                 lambda name, *rest: self.inception if name == "inception" else load(name, *rest),
             )
-            options = {"frames": FRAMES, "metrics": ("fid", "fid-per-frame", "psnr", "proxy", "motion"), **self.options}
+            options = {"frames": FRAMES, "metrics": ("fid", "fid-per-frame", "psnr", "proxy"), **self.options}
             clips = open_clips(self.shards, self.split, resolution=32, frames=options["frames"])
             if "samples" not in options:
                 options["trained"] = load_trained(self.run, CPU)
