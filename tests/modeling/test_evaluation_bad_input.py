@@ -162,19 +162,23 @@ def test_mixed_resolutions(tmp_path: Path, run: Path, modeling: Run) -> None:
 
 
 class Overflowing(ProxyExtractor):
-    """Of the model's clips, which are not those that were given: no numbers."""
+    """Of the first clips that it is shown, the real ones, numbers; of the last of those after them, none."""
+
+    calls = 0
 
     def __call__(self, clips_NTHW3: torch.Tensor) -> dict[str, torch.Tensor]:
         features = super().__call__(clips_NTHW3)["features"]
-        if bool((clips_NTHW3[0, 0] != clips_NTHW3[0, -1]).any()) and float(clips_NTHW3[0].float().std()) < 40:
+        if self.calls:
             features[-1, 0] = torch.inf
+        self.calls += 1
         return {"features": features}
 
 
 def test_features_that_are_no_numbers_name_their_row_and_clip(
     run: Path, shards: Path, modeling: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(names, "load_extractor", lambda *_: Overflowing(torch.device("cpu")))
+    extractor = Overflowing(torch.device("cpu"))
+    monkeypatch.setattr(names, "load_extractor", lambda *_: extractor)
     result = modeling("evaluate", "--run", run, "--data", shards, "--metrics", "proxy")
     clips = open_clips(shards, "test", resolution=32, frames=8)
     refused(result, 1, f"clip {clips.clips[2].id} (model) gives proxy values that are not finite")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -185,3 +186,21 @@ def test_names_tell_spans_outputs_and_windows_apart() -> None:
     made += [WindowFeatures(one, Span(1, 8), "features").name for one in (proxy, longer)]
     made += [Features(proxy, Span(1, 8), ("features",)).name("features")]
     assert len(set(made)) == len(made)
+
+
+def test_a_frame_that_stands_still_is_looked_at_once() -> None:
+    means: Any = Means("small")
+    seen = []
+
+    class Counted(Means):
+        def __call__(self, clips_NTHW3: Tensor) -> dict[str, Tensor]:
+            seen.append(len(clips_NTHW3))
+            return super().__call__(clips_NTHW3)
+
+    counted: Any = Counted("small")
+    clips = np.stack([texture_clip(1, 6, 16), np.repeat(texture_clip(2, 1, 16), 6, axis=0)])
+    clips[0, 3] = clips[0, 2]
+    measure = Features(counted, Span(1, 6), ("pool3",))
+    made = measure(clips, clips)[measure.name("pool3")]
+    assert seen == [4 + 1]
+    np.testing.assert_array_equal(made, means(torch.from_numpy(clips[:, 1:]))["pool3"].numpy())

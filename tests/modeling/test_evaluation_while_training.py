@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from modeling.config import ConfigError, apply_overrides
 from modeling.data.windows import DataError
 from modeling.metrics.extractors import WeightsError
+from modeling.metrics.extractors.proxy import ProxyExtractor
 from modeling.presets import get
 from modeling.runs.checkpoint import load_checkpoint
 from modeling.runs.curves import read_records
@@ -117,3 +120,38 @@ def test_what_cannot_be_scored_is_refused_before_a_run_begins(shards: Path, tmp_
     ):
         with pytest.raises(ConfigError, match=words):
             apply_overrides(get("tiny"), [override])
+
+
+class Overflowing(ProxyExtractor):
+    """Of the first clips that it is shown, the real ones, numbers; of the last of those after them, none."""
+
+    calls = 0
+
+    def __call__(self, clips_NTHW3: Tensor) -> dict[str, Tensor]:
+        features = super().__call__(clips_NTHW3)["features"]
+        if self.calls:
+            features[-1, 0] = torch.inf
+        self.calls += 1
+        return {"features": features}
+
+
+def test_generated_clips_without_numbers_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shards = write_textures(tmp_path / "shards", {"train": [[12, 12]], "val": [[10, 9, 12]]})
+    extractor = Overflowing(CPU)
+    monkeypatch.setattr(validation, "load_extractor", lambda *_: extractor)
+    with pytest.raises(DataError, match=r"val_proxy_fd: clip val-5 generated gives features that are not finite"):
+        train(request(shards, tmp_path / "run", 2, *CHECKED))
+
+
+def test_clips_that_are_all_one_are_told_once(tmp_path: Path) -> None:
+    data = write_textures(
+        tmp_path / "shards",
+        {"train": [[12, 12]], "val": [[10, 10, 10]]},
+        clip=lambda seed, length, side: np.zeros((length, side, side, 3), np.uint8),
+    )
+    said: list[str] = []
+    train(request(data, tmp_path / "run", 4, *CHECKED, "generator.noise=false"), say=said.append)
+    warned = [line for line in said if "a covariance of zero is no distribution" in line]
+    assert len(warned) == 2  # of val, and of what is made of it, at the first of two scores
+    assert "val_proxy_fd: all features of clips of val are equal" in warned[0]
+    assert "val_proxy_fd: all features of generated clips are equal" in warned[1]
