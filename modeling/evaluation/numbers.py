@@ -105,6 +105,16 @@ class Numbers:
         made["real"] = {"self_similarity": self._similarity("real", self._real)}
         return made
 
+    def few_curves(self) -> list[str]:
+        """The curves of distances that rest on no more feature vectors a frame, one a clip, than features."""
+        chosen, inception, windows = self._plan.chosen, self._plan.inception("real"), self._plan.windows("real")
+        names = {
+            "fid_per_frame": inception.name("pool3") if inception is not None and "fid-per-frame" in chosen else None,
+            "proxy_fd_per_frame": None if windows is None else windows.name,
+        }
+        sets = {curve: self._real[name] for curve, name in names.items() if name is not None}
+        return [curve for curve, features in sets.items() if is_few(len(features), features.shape[-1])]
+
     def _similarity(self, row: str, arrays: Row) -> Curve | None:
         loops = self._plan.loops(row)
         if loops is None:

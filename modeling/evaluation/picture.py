@@ -50,7 +50,7 @@ def draw(report: Mapping[str, Any], path: Path) -> bool:
     names = curves_of(report)
     if not names:
         return False
-    shown = [VERSION, report["protocol"]["context_frames"], report["curves"]]
+    shown = [VERSION, report["protocol"]["context_frames"], report["curves"], report.get("few_curves", [])]
     stamp = hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
     if not (path.exists() and stamp.encode() in path.read_bytes()):
         _draw(report, names, path, stamp)
@@ -76,7 +76,8 @@ def _draw(report: Mapping[str, Any], names: Sequence[str], path: Path, stamp: st
             if values:
                 steps, known = first + np.arange(len(values)), _numbers(values)
                 panel.plot(steps, known, color=COLOURS[row], label=title, marker="o" if len(values) == 1 else None)
-        panel.set_title(TITLES[name], loc="left", fontsize=11, color=INK)
+        few = " (few)" if name in report.get("few_curves", []) else ""
+        panel.set_title(TITLES[name] + few, loc="left", fontsize=11, color=INK)
         panel.set_xlabel("frame (0 is the input)", color=INK)
         panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, steps=[1, 2, 5, 10]))
         panel.grid(alpha=0.25, lw=0.6)

@@ -157,6 +157,7 @@ def evaluate(
             **numbers.summaries(),
             "metrics": numbers.metrics(deterministic=trained is not None and trained.deterministic),
             "curves": numbers.curves(first_shown=given - first),
+            "few_curves": numbers.few_curves(),
         }
         report["protocols"] = plan.protocols(report["metrics"], facts)
         if request.motion:

@@ -106,6 +106,11 @@ def as_markdown(report: Mapping[str, Any], name: str, picture: str | None = None
         lines += ["", "Notes:", "", *notes]
     if picture is not None:
         lines += ["", f"![Curves over the frames of a clip]({picture})"]
+        if report.get("few_curves"):
+            lines += [
+                "",
+                "Curves that are marked (few) rest on one feature vector a clip and frame, fewer than features.",
+            ]
     if "motion" in report:
         lines += [
             "",

@@ -25,6 +25,9 @@ def test_a_picture_is_drawn_where_there_is_none_of_these_curves(tmp_path: Path) 
     assert file.stat().st_mtime_ns == begun
     assert draw(report(10.0), file)
     assert file.read_bytes() != first
+    draw(report(18.0), file)
+    assert draw({**report(18.0), "few_curves": ["psnr_per_frame"]}, file)
+    assert file.read_bytes() != first  # its title says (few)
     file.write_bytes(first[:100])  # damaged: without the comment
     assert draw(report(18.0), file)
     assert file.read_bytes() == first

@@ -114,6 +114,7 @@ def test_every_metric_in_one_call(run: Path, shards: Path, folder: Path, small_f
     x, y = network(real[:, 1:]), network(made[:, 1:])
     fid = frechet_distance(x["pool3"].flatten(0, 1), y["pool3"].flatten(0, 1))
     assert numbers["model"]["fid"]["value"] == pytest.approx(fid, rel=1e-5)
+    assert report["few_curves"] == ["fid_per_frame", "proxy_fd_per_frame"]
     curve = report["curves"]["model"]["fid_per_frame"]
     assert curve[4] == pytest.approx(frechet_distance(x["pool3"].flatten(0, 1), y["pool3"][:, 4]), rel=1e-5)
     lpips = load_extractor("lpips", folder, CPU).distance(real[:, 1:], made[:, 1:])
@@ -125,7 +126,7 @@ def test_every_metric_in_one_call(run: Path, shards: Path, folder: Path, small_f
     again = modeling(*arguments, "--json")
     assert again.stdout == first.stdout
     page = (run / "evaluation" / "test-step-00000003.md").read_text()
-    assert "| FVD (lower is better) |" in page and "(few)" in page
+    assert "| FVD (lower is better) |" in page and "(few)" in page and "Curves that are marked (few)" in page
 
 
 def test_shares_and_distances_of_single_frames(
