@@ -175,8 +175,9 @@ class Overflowing(ProxyExtractor):
 
 
 def test_features_that_are_no_numbers_name_their_row_and_clip(
-    run: Path, shards: Path, modeling: Run, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, run: Path, modeling: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    shards = write_textures(tmp_path / "shards", {"train": [[9, 10]], "test": [[9, 8, 10]]})  # nothing is kept of it
     extractor = Overflowing(torch.device("cpu"))
     monkeypatch.setattr(names, "load_extractor", lambda *_: extractor)
     result = modeling("evaluate", "--run", run, "--data", shards, "--metrics", "proxy")
