@@ -81,10 +81,16 @@ def compare(
         told = " | ".join(", ".join(one.name for one in group) for group in sets)
         say(f"{len(sets)} data sets, each with a table of its own: {told}")
     scenes: list[Scene] = []
+    remarks: list[str] = []
+
+    def tell(line: str) -> None:
+        say(line)
+        remarks.append(line)
+
     if data:
         where = choose_device(device)
         scenes = make_scenes(
-            evaluations, data, chosen=chosen, count=clips, seed=seed, device=where, force=force, say=say
+            evaluations, data, chosen=chosen, count=clips, seed=seed, device=where, force=force, say=tell
         )
     drawn = [(part.about, curves.draw(group)) for part, group in zip(table.parts, sets, strict=True)]
     pictures = [(about, picture) for about, picture in drawn if picture is not None]
@@ -95,7 +101,7 @@ def compare(
         for curve, at in of.items()
         if at
     ]
-    page = render(table, differences, pictures, scenes, chosen, returns=returns)
+    page = render(table, differences, pictures, scenes, chosen, returns=returns, remarks=remarks)
     content = {
         "format": 2,
         "runs": {

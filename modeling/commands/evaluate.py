@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import click
 from rich.console import Console
@@ -20,6 +21,7 @@ from modeling.evaluation.pipeline import LONGEST_CURVE, EvaluationRequest
 from modeling.evaluation.pipeline import evaluate as evaluate_clips
 from modeling.evaluation.protocol import Name, Reference
 from modeling.evaluation.report import as_lines, as_markdown, motion_lines
+from modeling.evaluation.sources import data_hash_of
 from modeling.files import write_json, write_text
 from modeling.inference import Trained, choose_device, load_trained
 
@@ -126,7 +128,7 @@ def evaluate(
         say(remark)
     home = run if run is not None else samples
     assert home is not None
-    target = _target(out or home / "evaluation", split, trained, protocol)
+    target = _target(out or home / "evaluation", clips, trained, protocol, samples)
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("evaluating", total=None)
         scores = evaluate_clips(
@@ -185,7 +187,31 @@ def _clips(trained: Trained | None, data: Path, split: str, frames: int) -> Clip
     return open_clips(data, split, resolution=next(iter(sizes))[1], frames=frames)
 
 
-def _target(folder: Path, split: str, trained: Trained | None, protocol: str) -> Path:
-    """The report's JSON; one under another protocol does not take its place."""
-    name = split if trained is None else f"{split}-step-{trained.step:08d}"
-    return folder / f"{name}{'' if protocol == 'standard' else '-' + protocol}.json"
+def _target(folder: Path, clips: ClipSet, trained: Trained | None, protocol: str, samples: Path | None) -> Path:
+    """The report's JSON; one under another protocol, or of other data, does not take its place.
+
+    UsageError where that of other samples would.
+    """
+    name = clips.split if trained is None else f"{clips.split}-step-{trained.step:08d}"
+    target = folder / f"{name}{'' if protocol == 'standard' else '-' + protocol}.json"
+    facts = _facts_of(target)
+    data_hash = data_hash_of(clips.readers[0].path.parent, clips.split) if clips.readers else None
+    others = (facts.get("data_hash", data_hash), facts.get("data_recipe_hash", clips.recipe_hash))
+    if data_hash is not None and others != (data_hash, clips.recipe_hash):
+        target = target.with_stem(f"{target.stem}-data-{data_hash}")
+        say(f"{folder} has a report of other data; this one is {target.name}")
+        facts = _facts_of(target)
+    scored = facts.get("samples")
+    known = samples is not None and (not isinstance(scored, str) or Path(scored).resolve() == samples.resolve())
+    if trained is None and not known:
+        raise UsageError(f"{target} is of other samples, {scored}: name another --out, or remove it")
+    return target
+
+
+def _facts_of(file: Path) -> dict[str, Any]:
+    """The protocol of the report that is there; empty where there is none that can be read."""
+    try:
+        facts = json.loads(file.read_text(encoding="utf-8"))["protocol"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return facts if isinstance(facts, dict) else {}

@@ -23,7 +23,7 @@ from modeling.data.examples import Example, example
 from modeling.data.windows import ClipSet, open_clips
 from modeling.errors import UsageError
 from modeling.evaluation.samples import match, read_video, video_of
-from modeling.evaluation.sources import digest_of, seed_of
+from modeling.evaluation.sources import data_hash_of, digest_of, seed_of
 from modeling.inference import Trained, load_trained, roll_out
 from modeling.options.generator import GeneratorConfig
 from modeling.runs.folder import RunFolder
@@ -116,9 +116,11 @@ def make_scenes(
 
 
 def _data_of(one: Evaluation, data: Sequence[Path], *, force: bool) -> Path:
-    wanted = one.protocol.get("data_recipe_hash")
     for folder in data:
-        if folder.is_dir() and read_manifest(folder).recipe_hash == wanted:
+        if not folder.is_dir():
+            continue
+        known = None if one.protocol.get("data_hash") is None else data_hash_of(folder, str(one.protocol["split"]))
+        if one.is_of(read_manifest(folder).recipe_hash, known):
             return folder
     if force:
         return data[0]
@@ -171,15 +173,17 @@ def _trained(one: Evaluation, device: torch.device, *, force: bool, say: Callabl
     """The generator that was evaluated; a run that trained on since has it in its checkpoints, for a while."""
     run, step = one.run, one.protocol.get("step")
     assert run is not None
-    named = run / "checkpoints" / str(one.protocol.get("weights"))
-    if named.is_file():
-        return load_trained(run, device, named), ""
+    folder = RunFolder(run).checkpoints
+    named = folder.path / str(one.protocol.get("weights"))
+    if named.is_file() and (trained := load_trained(run, device, named)).step == step:
+        return trained, ""
     trained = load_trained(run, device)
     if trained.step == step:
         return trained, ""
-    kept = RunFolder(run).checkpoints.file(int(step)) if isinstance(step, int) else None
-    if kept is not None and kept.is_file():
-        return load_trained(run, device, kept), ""
+    kept = folder.file(int(step)) if isinstance(step, int) else named
+    for file in (kept, kept.with_name(f"best-{kept.name}")):
+        if file.is_file() and (earlier := load_trained(run, device, file)).step == step:
+            return earlier, ""
     told = f"{run} is at step {trained.step} and keeps no checkpoint of step {step}, of which {one.file.name} is"
     if not force:
         raise UsageError(

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from modeling.comparison.differences import marked
+from modeling.comparison.differences import differences_of
 from modeling.comparison.evaluations import Evaluation
 from modeling.comparison.table import MARK
 from modeling.evaluation.picture import LINES, TITLES
@@ -93,22 +93,23 @@ def draw(evaluations: Sequence[Evaluation]) -> bytes | None:
             handles[number] = panel.plot(start + np.arange(len(values)), values, style, color=colour)[0]
             at = np.array(returns(one, name), int)
             panel.plot(at, values[at - start], "v" if name != RETURNS else "^", color=colour, ms=7, mec="white")
-        panel.set_title(TITLES[name], loc="left", fontsize=11)
+        others = [_label(one) for one in evaluations if name in differences_of(one, evaluations)]
+        title = f"{TITLES[name]} ({MARK} {', '.join(others)})" if others else TITLES[name]
+        panel.set_title(title, loc="left", fontsize=11)
         panel.set_xlabel("frame (0 is the input)")
         panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, steps=[1, 2, 5, 10]))
         panel.grid(alpha=0.25, lw=0.6)
         panel.spines[["top", "right"]].set_visible(False)
-    # "$" would begin a formula.
-    labels = [evaluations[number].name[:LONGEST_NAME].replace("$", r"\$") for number in handles]
-    labels = [
-        f"{label} {MARK}" if set(TITLES) & marked(evaluations[number], evaluations) else label
-        for number, label in zip(handles, labels, strict=True)
-    ]
-    labels += [LINES[row] for row in beneath]
+    labels = [*(_label(evaluations[number]) for number in handles), *(LINES[row] for row in beneath)]
     figure.legend([*handles.values(), *beneath.values()], labels, loc="outside lower center", ncols=3, frameon=False)
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
     return stream.getvalue()
+
+
+def _label(one: Evaluation) -> str:
+    """A run's name as the figure has it: "$" would begin a formula."""
+    return one.name[:LONGEST_NAME].replace("$", r"\$")
 
 
 def _numbers(values: Sequence[float | None]) -> NDArray[np.float64]:

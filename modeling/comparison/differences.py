@@ -21,10 +21,19 @@ LONGEST = 90  # characters of a fact in an error
 
 def groups(evaluations: Sequence[Evaluation]) -> list[list[Evaluation]]:
     """The evaluations by their data set and split, in the order of their first ones."""
-    found: dict[str, list[Evaluation]] = {}
+    found: list[list[Evaluation]] = []
     for one in evaluations:
-        found.setdefault(one.data, []).append(one)
-    return list(found.values())
+        group = next((group for group in found if _of_one_data(one, group[0])), None)
+        if group is None:
+            found.append(group := [])
+        group.append(one)
+    return found
+
+
+def _of_one_data(one: Evaluation, other: Evaluation) -> bool:
+    facts = other.protocol
+    same = one.is_of(facts.get("data_recipe_hash"), facts.get("data_hash"))
+    return same and one.protocol["split"] == facts["split"]
 
 
 def numbers_of(one: Evaluation) -> list[str]:
@@ -46,26 +55,32 @@ def first_with(group: Sequence[Evaluation], number: str) -> Evaluation:
     return next(one for one in group if number in numbers_of(one))
 
 
-def marked(one: Evaluation, group: Sequence[Evaluation]) -> set[str]:
-    """The numbers and curves of `one` that do not compare with those of the first in the group that has them."""
-    return {number for number in numbers_of(one) if key_of(one, number) != key_of(first_with(group, number), number)}
+def differences_of(one: Evaluation, group: Sequence[Evaluation]) -> dict[str, list[str]]:
+    """The numbers and curves of `one` that do not compare with those of the first in the group that has them, and the
+    facts in which they differ."""
+    found = {}
+    for number in numbers_of(one):
+        first = first_with(group, number)
+        if key_of(one, number) != key_of(first, number):
+            ours, theirs = _flat(rests_on(number, first.protocol)), _flat(rests_on(number, one.protocol))
+            found[number] = [
+                f"{key}: {_short(ours.get(key))} in {first.name}, {_short(theirs.get(key))} in {one.name}"
+                for key in dict.fromkeys([*ours, *theirs])
+                if ours.get(key) != theirs.get(key)
+            ]
+    return found
 
 
 def differing(group: Sequence[Evaluation]) -> list[str]:
     """A line for each fact in which numbers of a data set differ, with those numbers; empty where all compare."""
     lines = []
     for one in group:
-        common = numbers_of(one)
         found: dict[str, list[str]] = {}
-        for number in sorted(marked(one, group), key=common.index):
-            first = first_with(group, number)
-            ours, theirs = _flat(rests_on(number, first.protocol)), _flat(rests_on(number, one.protocol))
-            for key in dict.fromkeys([*ours, *theirs]):
-                if ours.get(key) != theirs.get(key):
-                    told = f"{key}: {_short(ours.get(key))} in {first.name}, {_short(theirs.get(key))} in {one.name}"
-                    found.setdefault(told, []).append(number)
+        for number, facts in differences_of(one, group).items():
+            for told in facts:
+                found.setdefault(told, []).append(number)
         # Curves rest on what the numbers rest on: they are named only where they differ alone.
-        everything = [number for number in common if number in NUMBERS]
+        everything = [number for number in numbers_of(one) if number in NUMBERS]
         for told, numbers in found.items():
             named = [NUMBERS[number].title for number in numbers if number in NUMBERS]
             named = named or [TITLES[number] for number in numbers]

@@ -35,8 +35,13 @@ class Evaluation:
 
     @property
     def data(self) -> str:
-        """Names the data set and the split that were scored."""
-        return f"{self.protocol.get('data_recipe_hash')} {self.protocol['split']}"
+        """Names the data that were scored; in a report from before they had a hash, their recipe alone."""
+        return str(self.protocol.get("data_hash") or self.protocol.get("data_recipe_hash") or "")
+
+    def is_of(self, recipe_hash: object, data_hash: object) -> bool:
+        """Whether these data were scored, as far as the report tells and the hash is known."""
+        held = self.protocol.get("data_hash")
+        return self.protocol.get("data_recipe_hash") == recipe_hash if None in (held, data_hash) else held == data_hash
 
 
 def read_evaluations(
@@ -66,6 +71,9 @@ def _home(place: Path) -> Path:
 
 
 def _names(given: Sequence[Path], names: Sequence[str] | None) -> list[str]:
+    for place, count in Counter(place.resolve() for place in given).items():
+        if count > 1:
+            raise UsageError(f"{place} is given {count} times; name each run once, or reports of it by their files")
     if names is None:
         short = [_home(place).name for place in given]
         return [name if short.count(name) == 1 else str(place) for name, place in zip(short, given, strict=True)]
@@ -126,8 +134,10 @@ def _check(file: Path, report: Mapping[str, Any], again: str) -> None:
     broken = [key for key in KEYS if not isinstance(report.get(key), dict)]
     if not broken:
         broken = [f"protocol.{key}" for key in FACTS if key not in report["protocol"]]
-    if not broken and not isinstance(report["protocol"].get("extractors"), dict):
-        broken = ["protocol.extractors"]
+    if not broken:
+        extractors = report["protocol"].get("extractors")
+        if not isinstance(extractors, dict) or not all(isinstance(about, dict) for about in extractors.values()):
+            broken = ["protocol.extractors"]
     if not broken:
         broken = [f"{key}.{row}" for key in KEYS[1:] for row, of in report[key].items() if not isinstance(of, dict)]
     if not broken:

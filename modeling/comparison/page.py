@@ -54,11 +54,12 @@ def render(
     chosen: Sequence[int],
     *,
     returns: Sequence[str] = (),
+    remarks: Sequence[str] = (),
     largest: int = LARGEST,
 ) -> str:
     """The page's HTML, escaped by the template; scenes beyond `largest` bytes are left out, which it says.
 
-    curves: a picture (PNG) a data set, with what the set is.
+    curves: a picture (PNG) a data set, with what the set is. remarks: on the clips.
     """
     shown, size = [], OVERHEAD + sum(len(picture) * 4 // 3 for _, picture in curves)
     left: list[str] = []
@@ -80,12 +81,13 @@ def render(
     )
     return environment.get_template("page.html").render(
         table=table,
-        notes=notes(table),
+        notes={part.about: notes(part, table.metrics) for part in table.parts},
         differences=differences,
         mark=MARK,
         bold=any(row.best for row in table.rows),
         curves=[(about, _uri("image/png", picture)) for about, picture in curves],
         returns=returns,
+        remarks=remarks,
         scenes=shown,
         left=left,
         megabytes=largest / 1e6,

@@ -7,9 +7,10 @@ import html
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from modeling.comparison.differences import groups, key_of, marked
+from modeling.comparison.differences import differences_of, groups, key_of
 from modeling.comparison.evaluations import Evaluation
 from modeling.evaluation.names import NUMBERS
 from modeling.evaluation.protocol import line, shortened
@@ -22,19 +23,24 @@ AS_REAL = ("motion_amount", "flicker")  # over the real clips': the best is the 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What one model, or one baseline, scored. `marked`: the metrics of another protocol; `best`: of its data set."""
+    """What one model, or one baseline, scored. `marked`: the metrics of another protocol, and in what it differs;
+    `best`: those that are best of its data set."""
 
     title: str
     run: str
     kind: str  # model, samples, or a baseline
     entries: Mapping[str, Mapping[str, Any]]
-    marked: frozenset[str]
+    marked: Mapping[str, Sequence[str]]
     best: frozenset[str] = frozenset()
 
     def text(self, metric: str) -> str:
         """A number with its interval, and its marks; empty where there is none."""
-        shown = cell(self.entries.get(metric), NUMBERS[metric].digits)
-        return f"{shown} {MARK}" if shown and metric in self.marked else shown
+        return " ".join(part for part in self.parts(metric) if part)
+
+    def parts(self, metric: str) -> tuple[str, str, str]:
+        """A number, what stands in brackets behind it, and the mark of another protocol."""
+        value, _, rest = cell(self.entries.get(metric), NUMBERS[metric].digits).partition(" ")
+        return value, rest, MARK if value and metric in self.marked else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +76,7 @@ def build(evaluations: Sequence[Evaluation]) -> Table:
 
 
 def _part(group: Sequence[Evaluation]) -> Part:
-    others = {one.name: frozenset(marked(one, group)) for one in group}
+    others = {one.name: differences_of(one, group) for one in group}
     own = []
     for one in group:
         for kind in OWN:
@@ -85,8 +91,10 @@ def _part(group: Sequence[Evaluation]) -> Part:
     ]
     facts = group[0].protocol
     about = f"{facts['split']} clips of {facts['resolution']}x{facts['resolution']} pixels"
-    if facts.get("data_recipe_hash"):
-        about += f", data {str(facts['data_recipe_hash'])[:12]}"
+    if facts.get("data"):
+        about += f" of {'/'.join(Path(str(facts['data'])).parts[-2:])}"
+    if group[0].data:
+        about += f", data {group[0].data[:12]}"
     seen: dict[str, list[Evaluation]] = {}
     for one in group:
         seen.setdefault(_protocol(one), []).append(one)
@@ -94,7 +102,7 @@ def _part(group: Sequence[Evaluation]) -> Part:
     return Part(about=about, rows=[*own, *_baselines(group, others)], protocols=protocols)
 
 
-def _baselines(group: Sequence[Evaluation], others: Mapping[str, frozenset[str]]) -> list[Row]:
+def _baselines(group: Sequence[Evaluation], others: Mapping[str, Mapping[str, Sequence[str]]]) -> list[Row]:
     """Each baseline once, its numbers from the first run that has them; those of other protocols in rows beneath."""
     rows = []
     for kind, title in ROWS.items():
@@ -115,7 +123,7 @@ def _baselines(group: Sequence[Evaluation], others: Mapping[str, frozenset[str]]
                 name = f"{title} (as for {one.name})"
                 beneath.append(Row(title=name, run=one.name, kind=kind, entries=differing, marked=others[one.name]))
         if first:
-            beneath.insert(0, Row(title=title, run=holder, kind=kind, entries=first, marked=frozenset()))
+            beneath.insert(0, Row(title=title, run=holder, kind=kind, entries=first, marked={}))
         rows += beneath
     return rows
 
@@ -163,6 +171,8 @@ def as_markdown(table: Table, differences: Sequence[str]) -> str:
                 for row in part.rows
             ),
             "",
+            *(f"- {_escaped(text)}" for text in notes(part, table.metrics)),
+            "",
         ]
     lines += ["In brackets: 95% of bootstrap draws over videos. (few): no more feature vectors than features.", ""]
     if any(row.best for row in table.rows):
@@ -171,7 +181,6 @@ def as_markdown(table: Table, differences: Sequence[str]) -> str:
     if differences:
         lines += [f"{MARK} of another protocol than the first row's; these numbers do not compare:", ""]
         lines += [*(f"- {_escaped(text)}" for text in differences), ""]
-    lines += [*(f"- {_escaped(text)}" for text in notes(table)), ""]
     return "\n".join(lines)
 
 
@@ -179,29 +188,34 @@ def _cell(row: Row, metric: str) -> str:
     return f"**{row.text(metric)}**" if metric in row.best else row.text(metric)
 
 
-def notes(table: Table) -> list[str]:
-    """What the evaluation says to single numbers."""
-    return [
-        f"{row.title}, {NUMBERS[metric].title}: {entry['note']}"
-        for row in table.rows
-        for metric in table.metrics
-        if (entry := row.entries.get(metric)) is not None and entry["note"]
-    ]
+def notes(part: Part, metrics: Sequence[str]) -> list[str]:
+    """What the evaluations say to single numbers, once for the metrics and rows of which they say the same."""
+    found: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for metric in metrics:
+        said: dict[str, list[str]] = {}
+        for row in part.rows:
+            if metric in row.entries and row.entries[metric]["note"]:
+                said.setdefault(row.entries[metric]["note"], []).append(row.title)
+        for note, titles in said.items():
+            found.setdefault((note, tuple(titles)), []).append(NUMBERS[metric].title)
+    return [f"{', '.join(called)} ({', '.join(titles)}): {note}" for (note, titles), called in found.items()]
 
 
 def as_csv(table: Table) -> str:
-    """A line a number: row, run, metric, value, low, high, n, few, other_protocol, data."""
+    """A line a number; `differs`: in what its protocol is another than the first row's that has the metric."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     names = ["row", "run", "metric", "value", "low", "high", "n_real", "n_fake", "few", "other_protocol", "data"]
-    writer.writerow(names)
+    writer.writerow([*names, "differs"])
     for part in table.parts:
         for row in part.rows:
             for metric in (name for name in table.metrics if name in row.entries):
                 entry = row.entries[metric]
                 numbers = [entry["value"], entry["low"], entry["high"], *(entry["n"] or [None, None])]
                 kind = row.title if row.kind == "model" else row.kind
-                writer.writerow([kind, row.run, metric, *numbers, entry["few"], metric in row.marked, part.about])
+                differs = row.marked.get(metric, ())
+                told = [entry["few"], metric in row.marked, part.about, "; ".join(differs)]
+                writer.writerow([kind, row.run, metric, *numbers, *told])
     return text.getvalue()
 
 
@@ -213,7 +227,8 @@ def as_values(table: Table) -> list[dict[str, Any]]:
             "run": row.run,
             "kind": row.kind,
             "data": part.about,
-            "other_protocol": sorted(row.marked & set(row.entries)),
+            "other_protocol": sorted(set(row.marked) & set(row.entries)),
+            "differs": {metric: list(facts) for metric, facts in row.marked.items() if metric in row.entries},
             "best": sorted(row.best),
             "metrics": {metric: dict(row.entries[metric]) for metric in table.metrics if metric in row.entries},
         }

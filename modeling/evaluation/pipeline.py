@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -148,9 +149,10 @@ def evaluate(
             }
 
         facts = _facts(request, held, chosen, plan, len(made.get("model", [None])), curve_frames)
-        numbers = Numbers(
-            plan, real, arrays, together, request.reference, draws=request.draws, seed=request.seed, say=say
-        )
+        if facts["videos"] < 2:
+            say(f"all {count} clips are of one video: no intervals, and no halves of the real clips to compare")
+        chance: dict[str, Any] = {"videos": held.videos, "draws": request.draws, "seed": request.seed}
+        numbers = Numbers(plan, real, arrays, together, request.reference, **chance, say=say)
         report: dict[str, Any] = {
             "format": FORMAT,
             "protocol": facts,
@@ -284,8 +286,11 @@ def _facts(
             "futures": futures,
             "reference": request.reference,
             "draws": request.draws,
+            "videos": len(np.unique(held.videos)),
             "device": request.device.type,
+            "data": str(clips.readers[0].path.parent),
             "data_recipe_hash": clips.recipe_hash,
+            "data_hash": sources.data_hash_of(clips.readers[0].path.parent, clips.split),
             "clips_hash": sources.digest_of(held.ids),
             "ssim": SSIM,
             "extractors": extractors,

@@ -20,6 +20,8 @@ SSIM = "RGB channels averaged, Gaussian 11x11 with sigma 1.5, windows inside the
 NOT_COMPARED = (
     "weights",
     "step",
+    "data",
+    "data_hash",  # which of several data sets; `clips_hash` is of what was scored of it
     "preset",
     "samples",
     "noise",
@@ -29,6 +31,7 @@ NOT_COMPARED = (
     "left_out_unmasked",
     "left_out_samples",
     "draws",
+    "videos",
     "device",
 )
 

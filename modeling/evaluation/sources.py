@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from db.shards import read_manifest
 from modeling.data.examples import Example, example
 from modeling.data.windows import ClipSet
 from modeling.evaluation.store import sha256_of
@@ -50,6 +51,12 @@ class HeldOut:
     @property
     def ids(self) -> list[str]:
         return [clip.id for clip in self.clips.clips[: self.count]]
+
+    @property
+    def videos(self) -> NDArray[np.int64]:
+        """(N,) which video each clip was cut from, by number."""
+        names = [clip.video for clip in self.clips.clips[: self.count]]
+        return np.asarray(np.unique(names, return_inverse=True)[1], np.int64)
 
     @property
     def masked(self) -> bool:
@@ -160,6 +167,13 @@ def seed_of(seed: int, future: int, index: int) -> int:
     if future == 0:
         return seed + index
     return int(derived(seed, "future", future, index).generate_state(1, np.uint64)[0] >> np.uint64(2))
+
+
+def data_hash_of(folder: Path, split: str) -> str:
+    """One short name for a split's clips and the recipe of their pixels: data sets exported alike have one recipe."""
+    manifest = read_manifest(folder)
+    ids = sorted(clip_id for entry in manifest.of_split(split) for clip_id in entry.clip_ids)
+    return digest_of([manifest.recipe_hash, *ids])
 
 
 def digest_of(ids: list[str]) -> str:

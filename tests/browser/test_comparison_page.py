@@ -28,7 +28,8 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [Shown(title=title, clip=clip, input=clip[0], labels=None) for title in ("real", NAME, "b")]
     scenes = [Scene(id=name, rows=rows) for name in ("lake", "river")]
     file = folder / "index.html"
-    file.write_text(render(build(evaluations), [], [("all", curves.draw(evaluations) or b"")], scenes, [1, 5, 10, 15, 20]))
+    drawn = [("all", curves.draw(evaluations) or b"")]
+    file.write_text(render(build(evaluations), [], drawn, scenes, [1, 5, 10, 15, 20]))
     return file
 
 

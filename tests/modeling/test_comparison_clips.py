@@ -17,11 +17,12 @@ from modeling.comparison.page import render
 from modeling.comparison.table import build
 from modeling.data.windows import open_clips
 from modeling.errors import UsageError
-from modeling.evaluation.sources import digest_of
+from modeling.evaluation.sources import data_hash_of, digest_of
 from modeling.inference import load_trained, roll_out
 from modeling.media.video import write_video
 from tests.modeling.conftest import Run
 from tests.modeling.evaluated_runs import write_evaluation
+from tests.modeling.moving_textures import write_textures
 
 CPU = torch.device("cpu")
 FRAMES, SEED = 8, 5
@@ -83,6 +84,18 @@ def test_other_data_is_refused(evaluations: list[Evaluation], textures: Path) ->
         scenes_of([changed(evaluations[0], clips_hash="another")], textures, [])
 
 
+def test_data_is_known_by_its_clips(evaluations: list[Evaluation], textures: Path, tmp_path: Path) -> None:
+    """Not by its recipe, which all that is exported alike has: either order of --data finds it."""
+    others = write_textures(tmp_path / "others", {"test": [[30, 26, 25, 24]]})
+    assert read_manifest(others).recipe_hash == read_manifest(textures).recipe_hash
+    one = changed(evaluations[0], data_hash=data_hash_of(textures, "test"))
+    for data in ([textures, others], [others, textures]):
+        scenes = make_scenes([one], data, chosen=[1], count=1, seed=0, device=CPU, force=False, say=lambda line: None)
+        assert len(scenes) == 1
+    with pytest.raises(UsageError, match="is not the data"):
+        scenes_of([one], others, [])
+
+
 def test_clips_are_of_the_step_that_was_scored(evaluations: list[Evaluation], textures: Path) -> None:
     """A run that trained on has it in its checkpoints; where it is gone, nothing is shown in its place unasked."""
     run = evaluations[0].run
@@ -97,10 +110,16 @@ def test_clips_are_of_the_step_that_was_scored(evaluations: list[Evaluation], te
     named = changed(evaluations[0], weights=older.name)
     assert np.array_equal(scenes_of([named], textures, said)[0].rows[1].clip, first.clip)
     changed(evaluations[0], weights="model.safetensors")
-    older.unlink()
+    best = older.rename(older.with_name(f"best-{older.name}"))
+    assert np.array_equal(scenes_of([earlier], textures, said)[0].rows[1].clip, first.clip)
+    best.unlink()
     with pytest.raises(UsageError, match=f"is at step 3 and keeps no checkpoint of step {step}"):
         scenes_of([earlier], textures, said)
     [shown] = scenes_of([earlier], textures, said, force=True)[0].rows[1:]
+    shutil.copy(run / "checkpoints" / "step-00000003.pt", best)  # of that name, and not of that step
+    earlier = changed(evaluations[0], step=step, weights=best.name)
+    with pytest.raises(UsageError, match="keeps no checkpoint"):
+        scenes_of([earlier], textures, said)
     assert shown.title == "a (step 3: not the clips that were scored)" and "not those that were scored" in said[0]
 
 
@@ -136,9 +155,16 @@ def test_command_writes_strips_and_videos(evaluations: list[Evaluation], texture
     for _ in range(2):  # an earlier comparison is replaced
         result = modeling("compare", *arguments, "--json")
         assert result.exit_code == 0, result.output
+    assert '<h2>Clips</h2>\n<p class="faint">The clips' in (out / "index.html").read_text()
     assert len(json.loads(result.stdout)["clips"]) == 1
     assert {file.name for file in out.glob("strip-*")} == {f"strip-1-{row}.png" for row in range(3)}
     assert (out / "index.html").read_text().count("data:video/mp4;base64,") == 3
+    changed(evaluations[1], step=99)
+    result = modeling("compare", *arguments, "--force")
+    assert result.exit_code == 0, result.output
+    page = (out / "index.html").read_text()
+    assert page.count("<figcaption>b (step 3: not the clips that were scored)</figcaption>") == 1
+    assert "keeps no checkpoint of step 99" in page.split("<h2>Clips</h2>")[1]
 
 
 def test_label_maps_stand_beside_the_input() -> None:

@@ -107,8 +107,13 @@ def test_runs_compare_in_what_both_have(runs: list[Path], tmp_path: Path) -> Non
         ("input frame copied (as for b)", ["fid"]),
     ]
     assert set(written["rows"][2]["metrics"]) == {"fid", "ssim"} and set(written["rows"][3]["metrics"]) == {"fid"}
+    why = 'inception.resize: "tensorflow" in a, "torch" in b'
+    assert [why in row["differs"].get("fid", []) for row in written["rows"]] == [False, True, False, True]
+    lines = [line for line in csv.DictReader((tmp_path / "out/comparison.csv").open()) if line["differs"]]
+    assert [(line["row"], line["metric"]) for line in lines] == [("b", "fid"), ("copied_frame", "fid")]
+    assert all(why in line["differs"] for line in lines)
     page = (tmp_path / "out/index.html").read_text()
-    assert page.count('<td class="marked">') == 2 and "<strong>0.7500" in page
+    assert page.count('<td class="marked" title="inception.digest') == 2 and "<strong>0.7500</strong>" in page
 
 
 def test_numbers_rest_on_their_own_facts(runs: list[Path], tmp_path: Path) -> None:
@@ -142,6 +147,34 @@ def test_each_data_set_has_its_own_table(runs: list[Path], tmp_path: Path) -> No
     ]
     assert (tmp_path / "out/comparison.md").read_text().count("## test clips of 32x32 pixels, data") == 2
     assert {file.name for file in (tmp_path / "out").glob("curves*")} == {"curves.png", "curves-2.png"}
+
+
+def test_data_sets_of_one_recipe_are_told_apart(runs: list[Path], tmp_path: Path) -> None:
+    """All that is exported alike has one recipe; a report from before data had a hash goes by that."""
+    change(runs[0], data_recipe_hash="alike", data_hash="1" * 16, clips_hash="p", data="/data/rivers/shards")
+    change(runs[1], data_recipe_hash="alike", data_hash="2" * 16, clips_hash="q", data="seas/shards")
+    status, said = compare(*runs, "--out", tmp_path / "out")
+    assert status == 0 and "2 data sets" in said, said
+    rows = json.loads((tmp_path / "out/comparison.json").read_text())["rows"]
+    assert rows[0]["data"] == "test clips of 32x32 pixels of rivers/shards, data 111111111111"
+    change(runs[1], data_hash=None)
+    status, said = compare(*runs, "--out", tmp_path / "out")
+    assert status == 2 and 'clips_hash: "p" in a, "q" in b' in said
+
+
+def test_equal_notes_are_said_once(runs: list[Path], tmp_path: Path) -> None:
+    for run in runs:
+        score(run, "model", psnr=20.0, lpips=0.5)
+        [file] = run.glob("evaluation/*")
+        file.write_text(
+            file.read_text().replace(
+                '"low": null, "high": null, "n": [6, 6], "few": false, "note": ""',
+                '"low": null, "high": null, "n": [6, 6], "few": false, "note": "x"',
+            )
+        )
+    assert compare(*runs, "--out", tmp_path / "out")[0] == 0
+    assert (tmp_path / "out/comparison.md").read_text().count("\n- PSNR, LPIPS (a, b): x\n") == 1
+    assert (tmp_path / "out/index.html").read_text().count("<li>PSNR, LPIPS (a, b): x</li>") == 1
 
 
 @pytest.mark.parametrize(
@@ -200,6 +233,7 @@ def test_newest_evaluation_or_the_one_asked_for(runs: list[Path]) -> None:
         (lambda run: next(run.glob("evaluation/*")).write_text('{"format": 2, "protocol": {}}'), "is damaged"),
         (lambda run: edit(run, '"value": 0.75', '"value": NaN'), "is damaged (metrics.model.ssim"),
         (lambda run: edit(run, '"value": 0.75', '"value": "high"'), "is damaged (metrics.model.ssim"),
+        (lambda run: change(run, extractors={"proxy": "version 1"}), "is damaged (protocol.extractors"),
         (lambda run: edit(run, '"frames": 25', '"frames": "all"'), "is damaged (protocol.frames"),
         (lambda run: edit(run, "[0.9, 0.5", "[[], 0.5"), "is damaged (curves.model.ssim_per_frame"),
     ],
@@ -215,6 +249,8 @@ def test_bad_options_and_folders_of_others(runs: list[Path], tmp_path: Path) -> 
     for options in (["--names", "one"], ["--names", "x,x"], ["--frames", "1,x"], ["--frames", "150"], ["--step", "99"]):
         status, said = compare(*runs, "--out", tmp_path / "out", *options)
         assert status == 2 and len(said.splitlines()) == 1, said
+    status, said = compare(*runs, runs[0], "--out", tmp_path / "out")
+    assert status == 2 and "is given 2 times" in said
     assert compare(*runs, "--out", runs[0])[0] == 2
     assert (runs[0] / "config.yaml").is_file()
 

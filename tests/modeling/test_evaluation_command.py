@@ -225,6 +225,34 @@ def test_videos_of_any_model(run: Path, shards: Path, tmp_path: Path, modeling: 
     assert "has no video of 8 frames" in none.stderr
 
 
+def test_no_report_takes_the_place_of_another_kind(
+    run: Path, shards: Path, textures: Path, tmp_path: Path, modeling: Run
+) -> None:
+    """Of other data it has a name of its own; of other samples it is refused."""
+    quick = ["--metrics", "psnr", "--limit", 1, "--frames", 4, "--draws", 0]
+    for data, name in (
+        (shards, "test-step-00000003"),
+        (textures, f"test-step-00000003-data-{sources.data_hash_of(textures, 'test')}"),
+        (shards, "test-step-00000003"),
+    ):
+        result = modeling("evaluate", "--run", run, "--data", data, *quick, "--json")
+        assert result.exit_code == 0, result.output
+        report = json.loads(result.stdout)
+        assert Path(report["report"]) == run / "evaluation" / f"{name}.json"
+        assert report["protocol"]["data"] == str(data)
+        assert ("has a report of other data" in result.stderr) == (data == textures)
+    assert len(list((run / "evaluation").glob("*.json"))) == 2
+
+    clips = open_clips(shards, "test", resolution=32, frames=4)
+    for folder in ("a", "b"):
+        write_video(tmp_path / folder / f"{clips.clips[0].id}.mp4", clips.window(0, 0, 4), fps=25)
+    alone = ["evaluate", "--data", shards, *quick, "--out", tmp_path / "out", "--samples"]
+    assert modeling(*alone, tmp_path / "a").exit_code == 0
+    assert modeling(*alone, tmp_path / "a").exit_code == 0
+    refused = modeling(*alone, tmp_path / "b")
+    assert refused.exit_code == 2 and "is of other samples" in refused.stderr
+
+
 def test_several_futures(run: Path, shards: Path) -> None:
     one, three = evaluate(asked(run, shards)), evaluate(asked(run, shards, futures=3))
     assert three["protocol"]["futures"] == 3
