@@ -38,6 +38,7 @@ class Clip:
     row: int  #      its position in that shard
     length: int  #   frames
     fps: float
+    video: str  #    it was cut from: clips of one are alike
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +102,16 @@ def open_clips(folder: Path, split: str, *, resolution: int, frames: int) -> Cli
             if clip.length < frames:
                 left_out += 1
             else:
-                clips.append(Clip(id=clip.id, shard=index, row=row, length=clip.length, fps=clip.fps))
+                clips.append(
+                    Clip(
+                        id=clip.id,
+                        shard=index,
+                        row=row,
+                        length=clip.length,
+                        fps=clip.fps,
+                        video=clip.video_id or clip.id,
+                    )
+                )
     if left_out and not clips:
         raise DataError(
             f"all {left_out} clips of split {split} in {folder} are shorter than {frames} frames: "

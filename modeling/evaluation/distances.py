@@ -58,9 +58,10 @@ def rows_of(features: Array) -> Tensor:
     return torch.from_numpy(features.reshape(-1, features.shape[-1]))
 
 
-def videos_of(features: Array) -> Tensor:
-    """Which clip each of `rows_of` is of."""
-    return torch.arange(len(features)).repeat_interleave(int(np.prod(features.shape[1:-1], dtype=np.int64)))
+def videos_of(features: Array, videos: Array | None) -> Tensor:
+    """Which video each of `rows_of` is of; `videos`: each clip's (N,), None: each clip its own."""
+    each = np.arange(len(features)) if videos is None else np.unique(videos, return_inverse=True)[1]
+    return torch.from_numpy(each).repeat_interleave(int(np.prod(features.shape[1:-1], dtype=np.int64)))
 
 
 def moments(features: Array) -> Moments:
@@ -76,13 +77,22 @@ def is_few(n: int, width: int) -> bool:
     return n <= width
 
 
-def frechet(real: Array, fake: Array, known: Moments, *, draws: int, seed: int) -> tuple[float, Interval | None]:
-    """The distance between all feature vectors of two sets, and its interval; `known`: the real ones' moments."""
+def frechet(
+    real: Array,
+    fake: Array,
+    known: Moments,
+    *,
+    draws: int,
+    seed: int,
+    videos: tuple[Array | None, Array | None] = (None, None),
+) -> tuple[float, Interval | None]:
+    """The distance between all feature vectors of two sets, and its interval; `known`: the real ones' moments;
+    `videos`: those of both sets' clips, as of `videos_of`."""
     own = moments(fake)
     value = frechet_of_moments(known, own)
     if not draws:
         return value, None
-    sets = rows_of(real), rows_of(fake), videos_of(real), videos_of(fake)
+    sets = rows_of(real), rows_of(fake), videos_of(real, videos[0]), videos_of(fake, videos[1])
     return value, frechet_interval(*sets, x_moments=known, y_moments=own, draws=draws, seed=seed)
 
 
@@ -103,28 +113,34 @@ def parts_of(n: int) -> int:
     return IS_PARTS if n >= IS_PARTS else 1
 
 
-def score_of_classes(logits: Array, parts: int, *, draws: int, seed: int) -> tuple[float, float, Interval | None]:
+def score_of_classes(
+    logits: Array, parts: int, *, draws: int, seed: int, videos: Array | None = None
+) -> tuple[float, float, Interval | None]:
     """Inception score of the frames of all clips (N, T, C): mean and deviation over parts of mixed clips."""
     rows = rows_of(logits)
     order = torch.from_numpy(np.random.Generator(np.random.Philox(derived(seed, "parts"))).permutation(len(rows)))
     value, deviation = inception_score(rows, parts, order)
-    if not draws or len(logits) < 2:
+    of = videos_of(logits, videos)
+    count = int(of.max()) + 1
+    if not draws or count < 2:
         return value, deviation, None
-    drawn = all_resampled(len(logits), min(draws, IS_DRAWS), seed)
-    times = torch.stack([torch.bincount(chosen, minlength=len(logits)) for chosen in drawn])
-    values = resampled_scores(rows, videos_of(logits), times, parts, order)
+    drawn = all_resampled(count, min(draws, IS_DRAWS), seed)
+    times = torch.stack([torch.bincount(chosen, minlength=count) for chosen in drawn])
+    values = resampled_scores(rows, of, times, parts, order)
     return value, deviation, percentile_interval(values.tolist())
 
 
-def neighbours(real: Array, fake: Array, k: int) -> tuple[ManifoldScores, Tensor, Tensor]:
-    """Precision and the like of all feature vectors, or of `MOST_ROWS` spread over them; and the clip that each real
+def neighbours(
+    real: Array, fake: Array, k: int, videos: tuple[Array | None, Array | None] = (None, None)
+) -> tuple[ManifoldScores, Tensor, Tensor]:
+    """Precision and the like of all feature vectors, or of `MOST_ROWS` spread over them; and the video that each real
     and each generated one is of."""
-    sets, videos = [], []
-    for features in (real, fake):
-        rows, of = rows_of(features), videos_of(features)
+    sets, of_rows = [], []
+    for features, of_clips in zip((real, fake), videos, strict=True):
+        rows, of = rows_of(features), videos_of(features, of_clips)
         if len(rows) > MOST_ROWS:
             spread = torch.from_numpy(np.linspace(0, len(rows) - 1, MOST_ROWS).round().astype(np.int64))
             rows, of = rows[spread], of[spread]
         sets.append(rows)
-        videos.append(of)
-    return manifold_scores(sets[0], sets[1], k), videos[0], videos[1]
+        of_rows.append(of)
+    return manifold_scores(sets[0], sets[1], k), of_rows[0], of_rows[1]

@@ -47,7 +47,8 @@ HIGHER = {"psnr": True, "ssim": True, "lpips": False}
 
 class Numbers:
     """Of one evaluation. `real`: what was taken of the true clips; `rows`: of each row's futures; `together`: of all
-    futures of the model at once; `say` is told of sets without any spread."""
+    futures of the model at once; `videos` (N,): which each clip is of, that the bootstrap draws; `say` is told of sets
+    without any spread."""
 
     def __init__(
         self,
@@ -57,12 +58,14 @@ class Numbers:
         together: Row,
         reference: Reference,
         *,
+        videos: Array,
         draws: int,
         seed: int,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._plan, self._real, self._rows, self._together = plan, real, rows, together
         self._pooled = reference == "pooled"
+        self._videos = videos
         self._draws, self._seed = draws, seed
         self._kept: dict[str, Moments] = {}
         self._points = Points(say)
@@ -86,7 +89,9 @@ class Numbers:
             if row == "model":
                 entries.update(self._of_futures(futures, deterministic=deterministic))
             made[row] = entries
-        made[HALVES] = self._halves()
+        halves = self._halves()
+        if halves:
+            made[HALVES] = halves
         return made
 
     def curves(self, *, first_shown: int) -> dict[str, dict[str, Curve | None]]:
@@ -213,31 +218,36 @@ class Numbers:
                 made.update(self._compared(name, features, features, None))
                 made["is"]["note"] = joined("of all real clips", point)
                 continue
-            order = np.random.Generator(np.random.Philox(derived(self._seed, "halves"))).permutation(len(features))
-            first, second = (taken(features, np.sort(half)) for half in np.array_split(order, 2))
-            if len(second) < (2 if name != "prdc" else NEIGHBOURS + 1):
+            halves = halves_of(self._videos, self._seed)
+            if min(map(len, halves)) < (2 if name != "prdc" else NEIGHBOURS + 1):
                 continue
-            for metric, number in self._compared(name, first, second, moments(first)).items():
-                made[metric] = {**number, "note": joined("two halves of the real clips, so at half the n", point)}
+            first, second = (taken(features, half) for half in halves)
+            videos = self._videos[halves[0]], self._videos[halves[1]]
+            for metric, number in self._compared(name, first, second, moments(first), videos).items():
+                made[metric] = {**number, "note": joined("two halves of the real clips that share no video, so at half the n", point)}
         return made
 
-    def _compared(self, name: str, real: Array, fake: Array, known: Moments | None) -> dict[str, Entry]:
-        """The numbers of one metric between two sets of features."""
+    def _compared(
+        self, name: str, real: Array, fake: Array, known: Moments | None, videos: tuple[Array, Array] | None = None
+    ) -> dict[str, Entry]:
+        """The numbers of one metric between two sets of features; `videos`: of their clips, None: of all clips."""
+        videos = (self._videos, self._videos) if videos is None else videos
+        chance: Any = {"draws": self._draws, "seed": self._seed}
         n_real, n_fake = (int(np.prod(features.shape[:-1], dtype=np.int64)) for features in (real, fake))
         n, width = (n_real, n_fake), int(real.shape[-1])
         if name == "is":
             parts = parts_of(n_fake)
-            value, deviation, interval = score_of_classes(fake, parts, draws=self._draws, seed=self._seed)
+            value, deviation, interval = score_of_classes(fake, parts, **chance, videos=videos[1])
             note = f"deviation {deviation:.2f} over {parts} parts"
             return {"is": entry(value, interval, n=(0, n_fake), few=is_few(n_fake, width), note=note)}
         if name == "prdc":
-            return self._neighbours(real, fake)
+            return self._neighbours(real, fake, videos)
         assert known is not None
-        value, interval = frechet(real, fake, known, draws=self._draws, seed=self._seed)
+        value, interval = frechet(real, fake, known, **chance, videos=videos)
         return {name: entry(value, interval, n=n, few=is_few(min(n), width))}
 
-    def _neighbours(self, real: Array, fake: Array) -> dict[str, Entry]:
-        scores, of_real, of_fake = neighbours(real, fake, NEIGHBOURS)
+    def _neighbours(self, real: Array, fake: Array, videos: tuple[Array, Array]) -> dict[str, Entry]:
+        scores, of_real, of_fake = neighbours(real, fake, NEIGHBOURS, videos)
         sides = {
             "precision": (scores.inside_real, of_fake),
             "recall": (scores.inside_fake, of_real),
@@ -246,9 +256,8 @@ class Numbers:
         }
         n = (len(of_real), len(of_fake))
         made = {}
-        for name, (each, videos) in sides.items():
-            sums = torch.zeros(int(videos.max()) + 1, dtype=torch.float64).index_add_(0, videos, each)
-            interval = self._ratio(sums.numpy(), torch.bincount(videos).numpy())
+        for name, (each, of) in sides.items():
+            interval = mean_interval(each, of, draws=self._draws, seed=self._seed) if self._draws else None
             made[name] = entry(float(each.mean()), interval, n=n)
         return made
 
@@ -293,7 +302,9 @@ class Numbers:
         defined = _finite(values)
         interval = None
         if self._draws:
-            interval = mean_interval(_tensor(values), draws=self._draws, seed=self._seed)
+            interval = mean_interval(
+                _tensor(values), torch.from_numpy(self._videos), draws=self._draws, seed=self._seed
+            )
         undefined = len(values) - len(defined)
         return entry(
             mean(defined), interval, n=n, note=joined(note, f"undefined for {undefined} clips" if undefined else "")
@@ -302,7 +313,19 @@ class Numbers:
     def _ratio(self, above: Array, below: Array) -> Interval | None:
         if not self._draws:
             return None
-        return ratio_interval(_tensor(above), _tensor(below), draws=self._draws, seed=self._seed)
+        videos = torch.from_numpy(self._videos)
+        return ratio_interval(_tensor(above), _tensor(below), videos, draws=self._draws, seed=self._seed)
+
+
+def halves_of(videos: Array, seed: int) -> tuple[Array, Array]:
+    """The clips of two halves of about one size, no video in both; the second is empty where there is one video."""
+    order = np.random.Generator(np.random.Philox(derived(seed, "halves"))).permutation(np.unique(videos))
+    halves: tuple[list[int], list[int]] = ([], [])
+    for video in order:
+        shorter = min(halves, key=len)
+        shorter += np.flatnonzero(videos == video).tolist()
+    first, second = (np.array(sorted(half), dtype=np.int64) for half in halves)
+    return first, second
 
 
 def _tensor(values: Array) -> Tensor:

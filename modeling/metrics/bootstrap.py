@@ -54,17 +54,37 @@ def bootstrap(
     return percentile_interval([statistic(resampled(videos, draw, seed)) for draw in range(draws)], level)
 
 
-def mean_interval(values_V: Tensor, *, draws: int = DRAWS, seed: int = 0, level: float = LEVEL) -> Interval | None:
-    """Of the mean of one value a video; those that are not finite (undefined) are left out of every mean."""
-    return ratio_interval(values_V, torch.ones_like(values_V), draws=draws, seed=seed, level=level)
+def mean_interval(
+    values_N: Tensor,
+    videos_N: Tensor | None = None,
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+    level: float = LEVEL,
+) -> Interval | None:
+    """Of the mean of the values; those that are not finite (undefined) are left out of every mean. videos_N: which
+    video a value is of; None: each its own."""
+    return ratio_interval(values_N, torch.ones_like(values_N), videos_N, draws=draws, seed=seed, level=level)
 
 
 def ratio_interval(
-    above_V: Tensor, below_V: Tensor, *, draws: int = DRAWS, seed: int = 0, level: float = LEVEL
+    above_N: Tensor,
+    below_N: Tensor,
+    videos_N: Tensor | None = None,
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+    level: float = LEVEL,
 ) -> Interval | None:
-    """Of sum(above) / sum(below), of the videos in which both are finite; see `ratio`."""
-    defined = above_V.isfinite() & below_V.isfinite()
-    above, below = above_V[defined].double(), below_V[defined].double()
+    """Of sum(above) / sum(below), of the values of which both are finite; see `ratio`. videos_N as of `mean_interval`.
+
+    None where they are of fewer than two videos.
+    """
+    defined = above_N.isfinite() & below_N.isfinite()
+    above, below = above_N[defined].double(), below_N[defined].double()
+    if videos_N is not None:
+        groups = torch.unique(videos_N[defined], return_inverse=True)[1]
+        above, below = (torch.bincount(groups, weights=values) for values in (above, below))
     if len(above) < 2:
         return None
     chosen = all_resampled(len(above), draws, seed)

@@ -26,7 +26,7 @@ def texture_clip(seed: int, length: int, side: int) -> NDArray[np.uint8]:
     for t in range(length):
         wave = np.sin(along + 2 * np.pi * speed * t * moving) + 0.5 * np.sin(2 * along - 2 * np.pi * speed * t * moving)
         frames.append(np.stack([128 + 60 * wave, 110 + 50 * wave + 30 * y, 90 + 60 * x], axis=-1))
-    return np.clip(frames, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(frames, 0, 255), np.uint8)
 
 
 def write_textures(
@@ -38,10 +38,11 @@ def write_textures(
     version: int = 1,
     codec: Codec = RAW,
     clip: Callable[[int, int, int], NDArray[np.uint8]] = texture_clip,
+    per_video: int = 1,
 ) -> Path:
     """Shards of clips with the given lengths, `{split: [lengths of each shard's clips]}`, and their manifest.
 
-    clip: makes the frames of a seed, a length and a side.
+    clip: makes the frames of a seed, a length and a side. per_video: clips in a row that are of one video.
     """
     folder.mkdir(parents=True, exist_ok=True)
     entries, seed = [], 0
@@ -53,7 +54,7 @@ def write_textures(
                 rows.append(
                     ClipRow(
                         id=f"{split}-{seed}",
-                        video_id=f"video-{seed}",
+                        video_id=f"video-{(seed - 1) // per_video}",
                         source_url=f"https://example.org/{seed}",
                         start=0.0,
                         end=length / fps,

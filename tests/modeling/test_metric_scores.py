@@ -153,6 +153,22 @@ def test_the_bootstrap_takes_whole_videos_by_its_seed() -> None:
     assert one.low < float(values.mean()) < one.high
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(0, 5), min_size=2, max_size=20), st.integers(0, 99))
+def test_values_of_one_video_are_drawn_together(videos: list[int], seed: int) -> None:
+    """As the ratio of the videos' own sums, whatever the order and the numbers of the videos."""
+    above, below = drawn(len(videos), 1, seed)[:, 0], drawn(len(videos), 1, seed + 1)[:, 0].square()
+    names = sorted(set(videos))
+    sums = [
+        [float(sum(part[i] for i, of in enumerate(videos) if of == name)) for name in names] for part in (above, below)
+    ]
+    expected = ratio_interval(torch.tensor(sums[0]), torch.tensor(sums[1]), draws=50)
+    found = ratio_interval(above, below, torch.tensor(videos) * 7, draws=50)
+    assert (found is None) == (len(names) < 2) == (expected is None)
+    if found is not None:
+        assert found == pytest.approx(expected, rel=1e-5)
+
+
 def test_the_bootstrap_leaves_out_what_is_undefined() -> None:
     assert bootstrap(lambda chosen: 1.0, 1) is None
     assert bootstrap(lambda chosen: math.nan, 5) is None
