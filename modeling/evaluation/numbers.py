@@ -223,8 +223,9 @@ class Numbers:
                 continue
             first, second = (taken(features, half) for half in halves)
             videos = self._videos[halves[0]], self._videos[halves[1]]
+            note = joined("two halves of the real clips that share no video, so at half the n", point)
             for metric, number in self._compared(name, first, second, moments(first), videos).items():
-                made[metric] = {**number, "note": joined("two halves of the real clips that share no video, so at half the n", point)}
+                made[metric] = {**number, "note": note}
         return made
 
     def _compared(
