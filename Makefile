@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 # Hot paths against their floors. The shows, which take minutes each, are called by hand: detectors, download_faults,
 # review_kills, review_order, compare_generators, fast_recipe, metric_faults.
 BENCHMARKS := score scenes catalogue split sections export shards annotation annotation_memory generator cells train_step \
-	loader animate frechet extractors
+	loader animate frechet extractors evaluate_again
 
 .PHONY: help setup demo test lint bench clean-demo
 
