@@ -35,6 +35,7 @@ from modeling.networks import build_generator
 Array = NDArray[Any]
 FORMAT = 2
 CPU = torch.device("cpu")
+FEW_VIDEOS = 10  #     below which the bootstrap's draws are too much alike
 LONGEST_CURVE = 150  # frames, as Fig. 4.3
 
 
@@ -151,6 +152,8 @@ def evaluate(
         facts = _facts(request, held, chosen, plan, len(made.get("model", [None])), curve_frames)
         if facts["videos"] < 2:
             say(f"all {count} clips are of one video: no intervals, and no halves of the real clips to compare")
+        elif facts["videos"] < FEW_VIDEOS and request.draws:
+            say(f"the intervals rest on {facts['videos']} videos: too few for more than a hint of chance")
         chance: dict[str, Any] = {"videos": held.videos, "draws": request.draws, "seed": request.seed}
         numbers = Numbers(plan, real, arrays, together, request.reference, **chance, say=say)
         report: dict[str, Any] = {

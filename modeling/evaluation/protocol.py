@@ -90,7 +90,7 @@ def line(facts: Mapping[str, Any], extractor: str | None = None) -> str:
     """The protocol in one line, as it is printed beside a number; `extractor`: whose features the number is of."""
     parts = [
         str(facts["name"]),
-        f"{facts['n']} clips of {facts['split']}",
+        f"{facts['n']} clips of {facts['split']}" + (f" from {facts['videos']} videos" if "videos" in facts else ""),
         f"frames {facts['first_frame']}-{facts['frames'] - 1} of {facts['frames']}, stride {facts['stride']}",
         f"{facts['resolution']}x{facts['resolution']}",
         f"seed {facts['seed']}",

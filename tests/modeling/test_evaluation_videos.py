@@ -60,6 +60,8 @@ def test_clips_of_one_video_give_no_intervals(trained_run: Path, modeling: Run, 
         [file] = out.glob("*.json")
         found[per_video] = json.loads(file.read_text())
         assert ("of one video: no intervals" in result.output) == (per_video == 6)
+        assert (f"rest on {6 // per_video} videos: too few" in result.output) == (per_video < 6)
+        assert f"6 clips of test from {6 // per_video} videos;" in result.output
         assert found[per_video]["protocol"]["videos"] == 6 // per_video
     for name, number in found[6]["metrics"]["model"].items():
         assert number["low"] is None and number["value"] == found[1]["metrics"]["model"][name]["value"]

@@ -103,7 +103,7 @@ def test_every_metric_in_one_call(run: Path, shards: Path, folder: Path, small_f
         ("is", f"; inception {digests['inception'][:16]}; resize: "),
         ("fvd", f"; i3d {archive[:16]}; resize: 193x193"),
         ("lpips", f"; lpips {digests['lpips-backbone'][:16]} {digests['lpips-heads'][:16]}; resize: none"),
-        ("psnr", "standard; 2 clips of test; frames 1-9 of 10, stride 1; 32x32; seed 0; protocol "),
+        ("psnr", "standard; 2 clips of test from 2 videos; frames 1-9 of 10, stride 1; 32x32; seed 0; protocol "),
     ):
         assert words in lines[metric]
     assert report["protocol"]["extractors"]["i3d"]["digest"] == archive
