@@ -22,6 +22,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7
 STYLES = ("-", "--", ":", "-.")
 RETURNS = "self_similarity"  # peaks where the scene returns to its start; distances dip there
 DISTANCES = ("fid_per_frame", "proxy_fd_per_frame")
+RIPPLE = 0.05  # of a distance's mean: a flat curve dips by less all the time
 LONGEST_NAME = 40
 BASELINES = {"copied_frame": ("#555555", ":"), "blend_of_training": ("#555555", "--"), "real": ("#000000", "-")}
 
@@ -51,12 +52,15 @@ def first_frame(one: Evaluation, name: str) -> int:
 
 def returns(one: Evaluation, name: str) -> list[int]:
     """The frames at which a curve says that the scene is back at its start: dips of distances, peaks of similarity."""
-    values = of(one, name)
+    values, least = of(one, name), 0.0
     if name == RETURNS:
         values = [None if value is None else -value for value in values]
     elif name not in DISTANCES:
         return []
-    return [first_frame(one, name) + index for index in dips(values)]
+    else:
+        known = [value for value in values if value is not None]
+        least = RIPPLE * sum(known) / len(known) if known else 0.0
+    return [first_frame(one, name) + index for index in dips(values, least=least)]
 
 
 def there(evaluations: Sequence[Evaluation]) -> list[str]:

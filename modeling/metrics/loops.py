@@ -61,18 +61,19 @@ def looping(clips_NTHW3: Tensor) -> Tensor:
     return score
 
 
-def dips(curve: Sequence[float | None], prominence: float = PROMINENCE) -> list[int]:
+def dips(curve: Sequence[float | None], prominence: float = PROMINENCE, least: float = 0.0) -> list[int]:
     """Indices of a curve's dips: the thesis's Fig. 4.3 has them where the scene returns to its start.
 
     A dip is a point below both neighbours (of a flat floor the first point) from which the curve rises on both sides
-    by at least `prominence` of its range before it falls below the dip again. Points without a value are left out.
+    by at least `prominence` of its range, and by `least`, before it falls below the dip again. Points without a value
+    are left out.
     Peaks, as of `similarity_to_start`, are the dips of the negated curve.
     """
     known = [(index, float(value)) for index, value in enumerate(curve) if value is not None and math.isfinite(value)]
     values = [value for _, value in known]
     if len(values) < 3:
         return []
-    needed = prominence * (max(values) - min(values))
+    needed = max(prominence * (max(values) - min(values)), least)
     found = []
     for at in range(1, len(values) - 1):
         if not values[at - 1] > values[at] or needed == 0:

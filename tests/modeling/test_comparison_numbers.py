@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -260,6 +261,9 @@ def test_returns_are_dips_of_distances_counted_from_the_input(runs: list[Path]) 
     assert curves.returns(first, "proxy_fd_per_frame") == [4]  # the fourth generated frame: index 3
     assert curves.returns(first, "self_similarity") == [4]  # a peak
     assert curves.returns(first, "ssim_per_frame") == []
+    flat = [100.0, 102.0, 99.0, 102.0, 100.0]  # ripples are no returns, whatever their share of the range
+    report = {**first.report, "curves": {"model": {"proxy_fd_per_frame": flat}}}
+    assert curves.returns(replace(first, report=report), "proxy_fd_per_frame") == []
 
 
 def test_page_escapes_names(runs: list[Path], tmp_path: Path) -> None:
